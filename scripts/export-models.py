@@ -92,6 +92,8 @@ def extra_families():
         config = getattr(hf, name + "Config")(**options)
         return Family("image", lambda: getattr(hf, name + "ForImageClassification")(config))
 
+    eager = dict(attn_implementation="eager")      # attention written out; the exporter cannot decompose the fused one where its mask is trained
+
     return {
         # Fused QKV per head, rotary on half of each head, parallel residual.
         "gpt_neox": decoder("GPTNeoX", rotary_pct=0.5, hidden_act="gelu"),
@@ -105,6 +107,8 @@ def extra_families():
         "phi3": decoder("Phi3", num_key_value_heads=2, **tokens),
         # A window of 4 tokens.
         "mistral": decoder("Mistral", num_key_value_heads=2, sliding_window=4, **tokens),
+        # Attention as MatMul, scale, mask, Softmax, MatMul; the KV heads expanded by hand.
+        "llama_eager": decoder("Llama", num_key_value_heads=2, **eager),
         # Biases on Q, K and V only; tied head.
         "qwen2": decoder("Qwen2", num_key_value_heads=2, tie_word_embeddings=True),
         # RMSNorm of every head of Q and K; heads wider than hidden / heads.
@@ -141,7 +145,7 @@ def extra_families():
         # Encoder and decoder, cross attention, relative position buckets, RMSNorm.
         "t5": Family("seq2seq", lambda: hf.T5ForConditionalGeneration(hf.T5Config(
             num_layers=2, d_model=16, d_ff=32, d_kv=4, num_heads=4, vocab_size=VOCABULARY, relative_attention_num_buckets=8, relative_attention_max_distance=16,
-            dropout_rate=0.0, use_cache=False, decoder_start_token_id=0, **dict(pad_token_id=0, eos_token_id=0)))),
+            dropout_rate=0.0, use_cache=False, decoder_start_token_id=0, pad_token_id=0, eos_token_id=0, **eager))),
         "bart": Family("seq2seq", lambda: hf.BartForConditionalGeneration(hf.BartConfig(
             encoder_layers=2, decoder_layers=2, d_model=16, encoder_ffn_dim=32, decoder_ffn_dim=32, encoder_attention_heads=4, decoder_attention_heads=4,
             vocab_size=VOCABULARY, max_position_embeddings=24, dropout=0.0, use_cache=False, decoder_start_token_id=0, **tokens))),
@@ -151,7 +155,7 @@ def extra_families():
         "dinov2": vision("Dinov2", **{k: v for k, v in image.items() if k != "intermediate_size"}, mlp_ratio=2),
         # Windows, cyclic shifts, a relative position table, patch merging.
         "swin": vision("Swin", image_size=16, patch_size=2, embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=4, num_labels=CLASSES, **NO_DROPOUT,
-                       drop_path_rate=0.0),
+                       drop_path_rate=0.0, **eager),
         # Depth-wise convolutions, channels last and first in turn.
         "convnext": vision("ConvNext", image_size=16, num_channels=3, patch_size=2, hidden_sizes=[8, 12], depths=[1, 2], num_stages=2, num_labels=CLASSES,
                            drop_path_rate=0.0),
