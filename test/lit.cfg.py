@@ -1,0 +1,20 @@
+"""How lit finds and runs the tests in this folder."""
+import os
+
+import lit.formats
+
+config.name = "galvatron"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "Runtime", "Unit", "Fuzz"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.galvatron_build_dir, "test")
+path = [os.path.join(config.galvatron_build_dir, "bin"), config.llvm_tools_dir, os.environ["PATH"]]
+config.environment["PATH"] = os.pathsep.join(path)
+# Programs are started as root on small machines too.
+for name, value in (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+                    ("OMPI_MCA_rmaps_base_oversubscribe", "1")):
+    config.environment[name] = value
+config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%source", config.galvatron_source_dir))
+config.substitutions.append(("%inputs", os.path.join(config.galvatron_source_dir, "test", "Inputs")))

@@ -1,0 +1,15 @@
+//===- galvatron-opt.cpp - Runs any slice of the passes -------------------===//
+
+#include "dialects/NN/NN.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<galvatron::nn::NNDialect>();
+  mlir::registerTransformsPasses();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
+}
