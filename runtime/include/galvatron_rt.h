@@ -6,8 +6,8 @@
  * Conventions
  *  1. C99. No C++ type, exception or ownership crosses this border. Every name starts with galvatron_rt_.
  *  2. All counts, sizes, strides, offsets and flags are int64_t. Strides count elements, offsets into the arena
- *     count bytes. A pointer into the arena is aligned to GALVATRON_RT_ALIGNMENT bytes if its offset is; every
- *     tensor, scratch and frame offset in a table must be.
+ *     count bytes. The arena starts at a multiple of GALVATRON_RT_ALIGNMENT; so must every tensor and frame in it. An
+ *     argument of a row (a slice of a tensor, say) need only be aligned to its element, scratch to 64 bytes.
  *  3. Entry points of part (a) return void. The first error of a context is kept in it (later ones are dropped),
  *     and from then on entry points do nothing. The executor looks after each row and stops with a message that
  *     names the row. Generated code need not look.
@@ -156,6 +156,7 @@ typedef struct galvatron_rt_config_record {
   int64_t hyper;         /* tensor, f32[GALVATRON_RT_HYPER_COUNT], written before each training step; -1 = none */
   int64_t batch_rows;    /* rows of the global batch */
   int64_t tokens_per_step; /* for tokens_per_s; 0 = count batch_rows */
+  int64_t ignored_label;   /* labels of this value are not counted (-100); evaluation weighs batches by the others */
   int64_t random_weights;  /* 1: there is no weights file, values are made at start from random_seed */
   int64_t random_seed;
   int64_t model_name; /* string */
@@ -336,7 +337,7 @@ enum { GALVATRON_RT_ACCESS_READ = 1, GALVATRON_RT_ACCESS_WRITE = 2 };
 
 /* What one argument of a row points to. Everything but `offset` serves checks and --nan-trace. */
 typedef struct galvatron_rt_arg_record {
-  int64_t offset; /* into the arena */
+  int64_t offset; /* into the arena, a multiple of the element's size */
   int64_t bytes;
   int64_t access; /* bits of GALVATRON_RT_ACCESS_ */
   int64_t dtype;  /* galvatron_rt_dtype */

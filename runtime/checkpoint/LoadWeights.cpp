@@ -1,0 +1,251 @@
+// LoadWeights.cpp: each saved tensor is read once, in pieces, and scattered to all of its views.
+#include "checkpoint/Random.h"
+#include "checkpoint/Weights.h"
+#include "core/Threads.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+namespace galvatron_rt {
+namespace {
+
+constexpr int64_t pieceElements = 128 << 10;
+
+/// Elements [begin, begin + count) of a saved tensor, in the saved tensor's dtype.
+using PieceReader = std::function<void(int64_t begin, int64_t count, char *out)>;
+
+template <typename T> void scatterRun(char *tensor, const char *values, const ViewCursor &cursor, int64_t count) {
+  T *to = reinterpret_cast<T *>(tensor) + cursor.tensorBegin();
+  const T *from = reinterpret_cast<const T *>(values);
+  for (int64_t i = 0; i < count; ++i)
+    to[i * cursor.tensorStep()] = from[i];
+}
+
+void scatter(char *tensor, const char *values, const ViewCursor &cursor, int64_t count, int64_t bytes) {
+  if (bytes == 8)
+    scatterRun<int64_t>(tensor, values, cursor, count);
+  else if (bytes == 4)
+    scatterRun<int32_t>(tensor, values, cursor, count);
+  else
+    scatterRun<char>(tensor, values, cursor, count);
+}
+
+void fillTensor(galvatron_rt_context &context, int64_t saved, const PieceReader &readPiece) {
+  const Image &image = context.image;
+  const galvatron_rt_saved_record &record = image.saved[saved];
+  struct Target {
+    ViewCursor cursor;
+    char *data;
+  };
+  std::vector<Target> targets;
+  for (const galvatron_rt_view_record &view : image.views)
+    if (view.saved == saved)
+      targets.push_back({makeCursor(image, view), static_cast<char *>(context.tensorData(view.tensor))});
+  int64_t bytes = elementBytes(record.dtype);
+  int64_t total = elementCount(image.dims(record), "a saved tensor");
+  std::vector<char> piece(std::min(total, pieceElements) * bytes);
+  for (int64_t begin = 0; begin < total; begin += pieceElements) {
+    int64_t end = std::min(begin + pieceElements, total);
+    readPiece(begin, end - begin, piece.data());
+    for (Target &target : targets)
+      while (!target.cursor.done() && target.cursor.savedBegin() < end) {
+        int64_t count = std::min(target.cursor.length(), end - target.cursor.savedBegin());
+        scatter(target.data, piece.data() + (target.cursor.savedBegin() - begin) * bytes, target.cursor, count,
+                bytes);
+        target.cursor.advance(count);
+      }
+  }
+}
+
+float halfToFloat(uint16_t half) {
+  uint32_t sign = uint32_t(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+  float value;
+  if (exponent == 0) {
+    value = std::ldexp(static_cast<float>(fraction), -24);
+  } else {
+    uint32_t bits = (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | fraction << 13;
+    std::memcpy(&value, &bits, 4);
+  }
+  return sign ? -value : value;
+}
+
+float brainToFloat(uint16_t brain) {
+  uint32_t bits = uint32_t(brain) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+bool isConvertible(FileDtype from, int64_t to) {
+  if (from == fileDtype(to))
+    return true;
+  return to == GALVATRON_RT_F32 && (from == FileDtype::F16 || from == FileDtype::BF16);
+}
+
+void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry &entry, int64_t begin, int64_t count,
+                   char *out) {
+  int64_t bytes = fileDtypeBytes(entry.dtype);
+  if (entry.dtype != FileDtype::F16 && entry.dtype != FileDtype::BF16)
+    return file.read(entry, begin * bytes, out, count * bytes);
+  // The 16-bit values are read into the upper half of the buffer and widened from the front.
+  char *source = out + count * 2;
+  file.read(entry, begin * bytes, source, count * bytes);
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t word;
+    std::memcpy(&word, source + i * 2, 2);
+    float value = entry.dtype == FileDtype::F16 ? halfToFloat(word) : brainToFloat(word);
+    std::memcpy(out + i * 4, &value, 4);
+  }
+}
+
+int64_t editDistance(const std::string &a, const std::string &b) {
+  std::vector<int64_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j)
+    row[j] = static_cast<int64_t>(j);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    int64_t diagonal = row[0];
+    row[0] = static_cast<int64_t>(i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      int64_t change = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+/// What a file gives for the image: which entries fill which saved tensor.
+class Matching {
+public:
+  Matching(const Image &image, const SafeTensorsReader &file, LoadScope scope) : image(image), file(file) {
+    found.resize(image.saved.size());
+    for (int64_t i = 0; i < image.saved.size(); ++i)
+      savedOf[image.string(image.saved[i].name)] = i;
+    for (const galvatron_rt_alias_record &alias : image.aliases)
+      savedOf[image.string(alias.name)] = alias.saved;
+    for (const auto &[name, entry] : file.entries())
+      takeEntry(name, entry);
+    for (int64_t i = 0; i < image.saved.size(); ++i) {
+      bool isConstant = image.saved[i].kind == GALVATRON_RT_SAVED_CONSTANT;
+      if (scope == LoadScope::Constants && !isConstant)
+        found[i].clear();
+      else if (found[i].empty() && !(scope == LoadScope::Parameters && isConstant))
+        report(concat("lacks tensor '", image.string(image.saved[i].name), "' of shape ",
+                      shapeText(image.dims(image.saved[i]))));
+    }
+    if (!problems.empty())
+      fail(problems);
+  }
+
+  const std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *> &entriesOf(int64_t saved) const {
+    return found[saved];
+  }
+
+private:
+  void report(const std::string &problem) {
+    problems += concat(problems.empty() ? "" : "\n", "file '", file.path(), "': ", problem);
+  }
+
+  void takeEntry(const std::string &name, const SafeTensorsReader::Entry &entry) {
+    auto known = savedOf.find(name);
+    if (known == savedOf.end())
+      return report(concat("tensor '", name, "' is not in the model", nearest(name)));
+    const galvatron_rt_saved_record &record = image.saved[known->second];
+    Dims dims = image.dims(record);
+    if (entry.shape != std::vector<int64_t>(dims.begin(), dims.end()))
+      return report(concat("tensor '", name, "' has shape ", shapeText(entry.shape), ", wanted ", shapeText(dims)));
+    if (!isConvertible(entry.dtype, record.dtype))
+      return report(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype), ", wanted ",
+                           fileDtypeName(fileDtype(record.dtype))));
+    found[known->second].push_back(&*file.entries().find(name));
+  }
+
+  std::string nearest(const std::string &name) const {
+    const std::string *best = nullptr;
+    int64_t distance = static_cast<int64_t>(name.size()) / 2 + 1;
+    for (const auto &[candidate, saved] : savedOf) {
+      int64_t d = editDistance(name, candidate);
+      if (d < distance) {
+        distance = d;
+        best = &candidate;
+      }
+    }
+    return best ? concat("; the nearest name is '", *best, "'") : "";
+  }
+
+  const Image &image;
+  const SafeTensorsReader &file;
+  std::map<std::string, int64_t> savedOf;
+  std::vector<std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *>> found;
+  std::string problems;
+};
+
+} // namespace
+
+void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope) {
+  const Image &image = context.image;
+  SafeTensorsReader file(path);
+  Matching matching(image, file, scope);
+  for (int64_t i = 0; i < image.saved.size(); ++i) {
+    const auto &entries = matching.entriesOf(i);
+    if (entries.empty())
+      continue;
+    int64_t bytes = elementBytes(image.saved[i].dtype);
+    std::vector<char> other(entries.size() > 1 ? pieceElements * bytes : 0);
+    fillTensor(context, i, [&](int64_t begin, int64_t count, char *out) {
+      readConverted(file, entries[0]->second, begin, count, out);
+      for (size_t e = 1; e < entries.size(); ++e) {
+        readConverted(file, entries[e]->second, begin, count, other.data());
+        if (std::memcmp(out, other.data(), count * bytes) != 0)
+          fail("file '", path, "': tensors '", entries[0]->first, "' and '", entries[e]->first,
+               "' are one in this model, but differ");
+      }
+    });
+  }
+}
+
+void randomWeights(galvatron_rt_context &context) {
+  const Image &image = context.image;
+  uint64_t seed = static_cast<uint64_t>(image.config().random_seed);
+  int64_t threads = image.config().threads;
+  for (int64_t i = 0; i < image.saved.size(); ++i) {
+    const galvatron_rt_saved_record &record = image.saved[i];
+    uint64_t stream = randomStream(image.string(record.name));
+    fillTensor(context, i, [&](int64_t begin, int64_t count, char *out) {
+      switch (static_cast<galvatron_rt_init>(record.init)) {
+      case GALVATRON_RT_INIT_ZERO:
+        std::memset(out, 0, count * elementBytes(record.dtype));
+        return;
+      case GALVATRON_RT_INIT_ONE:
+        if (record.dtype == GALVATRON_RT_F32)
+          std::fill_n(reinterpret_cast<float *>(out), count, 1.0f);
+        else if (record.dtype == GALVATRON_RT_I64)
+          std::fill_n(reinterpret_cast<int64_t *>(out), count, int64_t(1));
+        else
+          std::memset(out, 1, count);
+        return;
+      case GALVATRON_RT_INIT_NORMAL:
+        if (record.dtype != GALVATRON_RT_F32)
+          fail("saved tensor '", image.string(record.name), "' is ", dtypeName(record.dtype),
+               " and cannot be filled with normal values");
+        onEachThread(threads, [&](int64_t thread) {
+          Range range = splitRange(count, 1024, thread, threads);
+          if (range.begin < range.end)
+            fillNormal(seed, stream, begin + range.begin, range.end - range.begin, 0.02f,
+                       reinterpret_cast<float *>(out) + range.begin);
+        });
+        return;
+      }
+    });
+  }
+}
+
+bool hasConstants(const Image &image) {
+  return std::any_of(image.saved.begin(), image.saved.end(), [](const galvatron_rt_saved_record &record) {
+    return record.kind == GALVATRON_RT_SAVED_CONSTANT;
+  });
+}
+
+} // namespace galvatron_rt

@@ -1,0 +1,56 @@
+// Weights.h: between the arena's parameters and files, under the names and in the shapes of the original model.
+#ifndef GALVATRON_RT_CHECKPOINT_WEIGHTS_H
+#define GALVATRON_RT_CHECKPOINT_WEIGHTS_H
+
+#include "checkpoint/SafeTensors.h"
+#include "checkpoint/Views.h"
+#include "core/Context.h"
+
+#include <memory>
+
+namespace galvatron_rt {
+
+/// Which saved tensors a file must have.
+enum class LoadScope {
+  Everything, // the program's own weights file
+  Parameters, // --load: constants may be missing
+  Constants   // the rest of --load, from the program's own file; parameters are passed over
+};
+
+/// Fills parameters and constants from a safetensors file. A name may be any of a saved tensor's names; two names of
+/// one tensor must hold the same values. f32 is read from F32, F16 and BF16. All problems with names, shapes and
+/// dtypes are reported at once, a line each.
+void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope);
+
+/// Fills parameters and constants by the records' init kinds.
+void randomWeights(galvatron_rt_context &context);
+
+/// Whether some saved tensor is a constant.
+bool hasConstants(const Image &image);
+
+/// Writes parameters, or their gradients, as they are in the arena. Everything that allocates happens in the
+/// constructor.
+class WeightsSaver {
+public:
+  enum class Kind { Parameters, Gradients };
+
+  WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind);
+  void save();
+
+private:
+  void writeTensor(int64_t saved);
+
+  struct Part {
+    ViewCursor cursor;
+    const char *data;
+  };
+  galvatron_rt_context &context;
+  std::vector<std::vector<Part>> parts; // of each saved tensor
+  std::vector<int64_t> order;           // saved tensor of each entry of the file
+  std::unique_ptr<SafeTensorsWriter> writer;
+  std::vector<char> buffer;
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_CHECKPOINT_WEIGHTS_H

@@ -1,0 +1,97 @@
+// Executor.cpp: see Executor.h.
+#include "core/Executor.h"
+
+#include "core/Clock.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+namespace galvatron_rt {
+
+Executor::Executor(galvatron_rt_context &context)
+    : context(context), seconds(context.image.functions.size(), 0), calls(context.image.functions.size(), 0) {
+  pointers.reserve(context.image.args.size());
+  for (const galvatron_rt_arg_record &arg : context.image.args)
+    pointers.push_back(context.arena.data() + arg.offset);
+}
+
+void Executor::run(Span<galvatron_rt_row_record> rows, int64_t step) {
+  context.step = step;
+  for (const galvatron_rt_row_record &row : rows) {
+    runRow(row);
+    if (context.failed)
+      fail("step ", step, ": '", context.image.string(row.name), "': ", context.error);
+    if (trace && row.action == GALVATRON_RT_ACTION_RUN)
+      lookAt(row);
+  }
+}
+
+void Executor::runRow(const galvatron_rt_row_record &row) {
+  switch (static_cast<galvatron_rt_action>(row.action)) {
+  case GALVATRON_RT_ACTION_RUN: {
+    void *frame = row.frame < 0 ? nullptr : context.arena.data() + row.frame;
+    double begin = timed ? secondsNow() : 0;
+    context.image.function(row.function)(&context, pointers.data() + row.first_arg, frame);
+    if (timed) {
+      seconds[row.function] += secondsNow() - begin;
+      calls[row.function]++;
+    }
+    return;
+  }
+  case GALVATRON_RT_ACTION_PUBLISH_OUTPUT:
+    if (publishOutput)
+      publishOutput(row.tensor, row.micro_batch);
+    return;
+  case GALVATRON_RT_ACTION_PUBLISH_GRADIENTS:
+    if (publishGradients)
+      publishGradients();
+    return;
+  }
+}
+
+void Executor::lookAt(const galvatron_rt_row_record &row) {
+  const Image &image = context.image;
+  for (int64_t a = row.first_arg; a < row.first_arg + row.n_args; ++a) {
+    const galvatron_rt_arg_record &arg = image.args[a];
+    if (!(arg.access & GALVATRON_RT_ACCESS_WRITE) || arg.dtype != GALVATRON_RT_F32)
+      continue;
+    const float *values = static_cast<const float *>(pointers[a]);
+    for (int64_t i = 0; i < arg.bytes / 4; ++i) {
+      if (std::isfinite(values[i]))
+        continue;
+      const char *name = image.string(arg.name);
+      std::string place = concat("'", image.string(row.name), "' (function '",
+                                 image.string(image.functions[row.function].name), "'",
+                                 row.micro_batch < 0 ? "" : concat(", micro-batch ", row.micro_batch), ") in ",
+                                 *name ? concat("'", name, "'") : concat("its argument ", a - row.first_arg),
+                                 " at element ", i);
+      if (std::isnan(values[i]))
+        fail("step ", context.step, ": the first NaN was made by ", place);
+      if (infinity.empty())
+        infinity = concat("step ", context.step, ": the first infinity was made by ", place);
+    }
+  }
+}
+
+std::string Executor::profileText() const {
+  std::vector<size_t> order(seconds.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return seconds[a] != seconds[b] ? seconds[a] > seconds[b] : a < b;
+  });
+  double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  std::string text = "      ms     %    calls  function\n";
+  for (size_t f : order) {
+    if (!calls[f])
+      continue;
+    char line[64];
+    std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", seconds[f] * 1e3, total > 0 ? seconds[f] / total * 100 : 0,
+                  static_cast<long long>(calls[f]));
+    text += concat(line, context.image.string(context.image.functions[static_cast<int64_t>(f)].name), "\n");
+  }
+  return text;
+}
+
+} // namespace galvatron_rt

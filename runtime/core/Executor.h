@@ -1,0 +1,46 @@
+// Executor.h: walks the rows of a program table.
+#ifndef GALVATRON_RT_CORE_EXECUTOR_H
+#define GALVATRON_RT_CORE_EXECUTOR_H
+
+#include "core/Context.h"
+
+#include <functional>
+
+namespace galvatron_rt {
+
+class Executor {
+public:
+  explicit Executor(galvatron_rt_context &context);
+
+  /// Called at PUBLISH_OUTPUT and PUBLISH_GRADIENTS rows; may be empty.
+  std::function<void(int64_t tensor, int64_t microBatch)> publishOutput;
+  std::function<void()> publishGradients;
+
+  /// After every row, look at what it wrote: a NaN is an Error that names the row and the value. The first infinity is
+  /// remembered (masks may hold some on purpose).
+  void traceNumbers(bool on) { trace = on; }
+  const std::string &firstInfinity() const { return infinity; }
+
+  /// Adds up the time of each function from now on.
+  void profile(bool on) { timed = on; }
+  /// A table of functions by time, a line each.
+  std::string profileText() const;
+
+  /// Runs all rows for step `step`. An Error names the step and the row.
+  void run(Span<galvatron_rt_row_record> rows, int64_t step);
+
+private:
+  void runRow(const galvatron_rt_row_record &row);
+  void lookAt(const galvatron_rt_row_record &row);
+
+  galvatron_rt_context &context;
+  std::vector<void *> pointers; // of every arg record
+  std::vector<double> seconds;  // of every function
+  std::vector<int64_t> calls;
+  bool trace = false, timed = false;
+  std::string infinity;
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_CORE_EXECUTOR_H

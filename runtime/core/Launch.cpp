@@ -1,0 +1,122 @@
+// Launch.cpp: see Launch.h.
+#include "core/Launch.h"
+
+#include "core/Cpu.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+namespace galvatron_rt {
+namespace {
+
+const char startedAnew[] = "GALVATRON_RT_STARTED_ANEW";
+
+int64_t environmentNumber(const char *name, int64_t otherwise) {
+  const char *text = std::getenv(name);
+  if (!text || !*text)
+    return otherwise;
+  char *end;
+  long long value = std::strtoll(text, &end, 10);
+  return *end ? otherwise : value;
+}
+
+bool launchedByMpi() { return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK"); }
+
+/// Gives a rank that mpirun bound to fewer cores than it has threads its share of the node's cores. A binding that the
+/// user asked mpirun for stays. Returns whether anything changed.
+bool widenBinding(int64_t threads) {
+  if (!launchedByMpi() || std::getenv("OMPI_MCA_hwloc_base_binding_policy") || availableCores() >= threads)
+    return false;
+  int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+  int64_t ranks = environmentNumber("OMPI_COMM_WORLD_LOCAL_SIZE", 1);
+  int64_t rank = environmentNumber("OMPI_COMM_WORLD_LOCAL_RANK", 0);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  bool enough = ranks * threads <= cores;
+  for (int64_t i = 0; i < cores && i < CPU_SETSIZE; ++i)
+    if (!enough || i / threads == rank)
+      CPU_SET(i, &set);
+  int before = availableCores();
+  return sched_setaffinity(0, sizeof(set), &set) == 0 && availableCores() > before;
+}
+
+} // namespace
+
+void settleThreads(const Image &image, char **argv) {
+  if (std::getenv(startedAnew)) {
+    unsetenv(startedAnew);
+    return;
+  }
+  int64_t threads = image.config().threads;
+  bool changed = widenBinding(threads);
+  // Threads that spin while they wait hold cores that other ranks need.
+  int64_t ranks = environmentNumber("OMPI_COMM_WORLD_LOCAL_SIZE", 1);
+  int64_t cores = std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
+  bool crowded = threads > 1 && (threads > availableCores() || threads * ranks > cores);
+  if (crowded && !std::getenv("OMP_WAIT_POLICY") && !std::getenv("GOMP_SPINCOUNT")) {
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    changed = true;
+  }
+  if (!changed)
+    return;
+  setenv(startedAnew, "1", 1);
+  execv("/proc/self/exe", argv);
+  // Without /proc the program goes on as it was started: slower, not wrong.
+  unsetenv(startedAnew);
+}
+
+void checkProcessor(const Image &image) {
+  const galvatron_rt_config_record &config = image.config();
+  std::vector<std::string> wanted = splitFeatures(image.string(config.cpu_features));
+  for (const std::string &feature : levelFeatures(config.cpu_level))
+    wanted.push_back(feature);
+  std::vector<std::string> missing = missingFeatures(wanted);
+  if (missing.empty())
+    return;
+  std::string list = missing[0];
+  for (size_t i = 1; i < missing.size(); ++i)
+    list += ", " + missing[i];
+  fail("this processor lacks ", list, ", which the program was compiled for; compile it with --cpu=x86-64-v3 or on "
+       "this machine");
+}
+
+std::string threadWarning(const Image &image) {
+  int64_t threads = image.config().threads, cores = availableCores();
+  if (threads <= cores)
+    return "";
+  return concat("the program was compiled for ", threads, " threads and may use ", cores, cores == 1 ? " core" : " cores",
+                ": it runs, but more slowly");
+}
+
+Job::Job(const Image &image) {
+  int64_t wanted = image.config().ranks;
+  if (launchedByMpi()) {
+    int initialized = 0;
+    MPI_Initialized(&initialized);
+    if (!initialized) {
+      int provided;
+      if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
+        fail("MPI did not start");
+      started = true;
+    }
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  }
+  if (size_ == wanted)
+    return;
+  if (started)
+    MPI_Finalize();
+  started = false;
+  fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks", " and was started with ", size_,
+       "; start it with mpirun -n ", wanted);
+}
+
+Job::~Job() {
+  if (started)
+    MPI_Finalize();
+}
+
+} // namespace galvatron_rt

@@ -1,0 +1,61 @@
+// Main.cpp: galvatron_rt_main, which is main() of every compiled program.
+#include "core/File.h"
+#include "core/Launch.h"
+#include "core/Session.h"
+
+#include <cstdio>
+#include <new>
+#include <unistd.h>
+
+using namespace galvatron_rt;
+
+namespace {
+
+/// One "program: error: ..." per line of the message.
+void printErrors(const std::string &program, const std::string &message) {
+  std::fflush(stdout);
+  size_t begin = 0;
+  do {
+    size_t end = std::min(message.find('\n', begin), message.size());
+    std::fprintf(stderr, "%s: error: %s\n", program.c_str(), message.substr(begin, end - begin).c_str());
+    begin = end + 1;
+  } while (begin < message.size());
+}
+
+/// Path of the running executable; its weights file lies beside it.
+std::string executablePath(const char *argv0) {
+  char buffer[4096];
+  ssize_t length = readlink("/proc/self/exe", buffer, sizeof(buffer) - 1);
+  return length > 0 ? std::string(buffer, static_cast<size_t>(length)) : argv0;
+}
+
+} // namespace
+
+extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *raw) {
+  std::string program = argc > 0 ? baseName(argv[0]) : "program";
+  try {
+    Image image(raw);
+    Options options = parseOptions(argc, argv, image);
+    checkProcessor(image);
+    settleThreads(image, argv);
+    Job job(image);
+    std::string warning = threadWarning(image);
+    if (!warning.empty())
+      std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
+    Session session(raw, options, executablePath(argv[0]) + ".safetensors");
+    session.announce();
+    session.run();
+    return 0;
+  } catch (const CommandLineExit &exit) {
+    if (exit.status == 0)
+      std::fputs(exit.text.c_str(), stdout);
+    else
+      printErrors(program, exit.text);
+    return exit.status;
+  } catch (const std::bad_alloc &) {
+    printErrors(program, "out of memory");
+  } catch (const std::exception &e) {
+    printErrors(program, e.what());
+  }
+  return 1;
+}

@@ -1,0 +1,184 @@
+// Session.cpp: see Session.h.
+#include "core/Session.h"
+
+#include "core/Clock.h"
+
+#include <cmath>
+
+namespace galvatron_rt {
+
+Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights)
+    : options(given), owned(std::make_unique<galvatron_rt_context>(raw)), context(*owned), image(context.image),
+      data(image, options.data), log(options.log), executor(context) {
+  if (options.steps == 0)
+    options.steps = data.count();
+  options.hyper.steps = options.steps;
+  if (!options.evalData.empty())
+    evalData.emplace(image, options.evalData);
+  loadParameters(ownWeights);
+  if (!options.save.empty())
+    saver = std::make_unique<WeightsSaver>(context, options.save, WeightsSaver::Kind::Parameters);
+  if (!options.saveGradients.empty())
+    gradientSaver = std::make_unique<WeightsSaver>(context, options.saveGradients, WeightsSaver::Kind::Gradients);
+  if (!options.saveOutputs.empty())
+    openOutputs();
+  executor.traceNumbers(options.nanTrace);
+  executor.profile(options.profile);
+}
+
+void Session::loadParameters(const std::string &ownWeights) {
+  bool isRandom = image.config().random_weights;
+  if (isRandom)
+    randomWeights(context);
+  if (!options.load.empty()) {
+    if (!isRandom && hasConstants(image))
+      loadWeights(context, ownWeights, LoadScope::Constants);
+    loadWeights(context, options.load, LoadScope::Parameters);
+  } else if (!isRandom && !image.saved.empty()) {
+    loadWeights(context, ownWeights, LoadScope::Everything);
+  }
+}
+
+void Session::openOutputs() {
+  std::vector<SafeTensorsWriter::Entry> entries;
+  outputEntry.assign(image.tensors.size(), -1);
+  for (int64_t i = 0; i < image.tensors.size(); ++i) {
+    const galvatron_rt_tensor_record &tensor = image.tensors[i];
+    if (tensor.role != GALVATRON_RT_ROLE_OUTPUT)
+      continue;
+    Dims dims = image.dims(tensor);
+    std::vector<int64_t> shape(dims.begin(), dims.end());
+    if (tensor.batch_dim >= 0)
+      shape[tensor.batch_dim] *= image.config().micro_batches;
+    outputEntry[i] = static_cast<int64_t>(entries.size());
+    entries.push_back({image.string(tensor.name), fileDtype(tensor.dtype), shape});
+  }
+  outputs = std::make_unique<SafeTensorsWriter>(options.saveOutputs, entries);
+}
+
+/// A micro-batch's piece goes to its place in the file; the whole output is never in memory.
+void Session::publishOutput(int64_t index, int64_t microBatch) {
+  const galvatron_rt_tensor_record &tensor = image.tensors[index];
+  const char *from = static_cast<const char *>(context.tensorData(index));
+  size_t entry = static_cast<size_t>(outputEntry[index]);
+  if (tensor.batch_dim < 0)
+    return outputs->writeAt(entry, 0, from, tensor.bytes);
+  int64_t outer = 1;
+  for (int64_t d = 0; d < tensor.batch_dim; ++d)
+    outer *= image.dims(tensor)[d];
+  int64_t chunk = outer ? tensor.bytes / outer : 0, pieces = image.config().micro_batches;
+  for (int64_t o = 0; o < outer; ++o)
+    outputs->writeAt(entry, (o * pieces + microBatch) * chunk, from + o * chunk, chunk);
+}
+
+void Session::announce() const {
+  const galvatron_rt_config_record &config = image.config();
+  int64_t parameters = 0;
+  for (const galvatron_rt_saved_record &saved : image.saved)
+    if (saved.kind != GALVATRON_RT_SAVED_CONSTANT)
+      parameters += elementCount(image.dims(saved), "a saved tensor");
+  std::printf("%s: %lld parameters, %lld bytes for tensors, %lld %s\n",
+              *image.string(config.model_name) ? image.string(config.model_name) : "model",
+              static_cast<long long>(parameters), static_cast<long long>(context.arena.size()),
+              static_cast<long long>(config.threads), config.threads == 1 ? "thread" : "threads");
+  std::fflush(stdout);
+}
+
+int64_t Session::countedLabels() const {
+  for (int64_t i = 0; i < image.tensors.size(); ++i) {
+    const galvatron_rt_tensor_record &tensor = image.tensors[i];
+    if (tensor.role != GALVATRON_RT_ROLE_LABELS || tensor.dtype != GALVATRON_RT_I64)
+      continue;
+    const int64_t *labels = static_cast<const int64_t *>(context.tensorData(i));
+    int64_t count = 0;
+    for (int64_t e = 0; e < tensor.bytes / 8; ++e)
+      count += labels[e] != image.config().ignored_label;
+    return count;
+  }
+  return 1;
+}
+
+/// Mean over all counted labels of the evaluation data.
+double Session::evaluate() {
+  double sum = 0, counted = 0;
+  for (int64_t batch = 0; batch < evalData->count(); ++batch) {
+    evalData->fill(context, batch);
+    executor.run(image.forwardRows, context.step);
+    double weight = static_cast<double>(countedLabels());
+    sum += weight > 0 ? weight * static_cast<double>(context.scalar(image.config().loss)) : 0;
+    counted += weight;
+  }
+  return counted > 0 ? sum / counted : 0;
+}
+
+StepReport Session::step(int64_t number) {
+  const galvatron_rt_config_record &config = image.config();
+  StepReport report;
+  report.step = number;
+  report.steps = options.steps;
+  double begin = secondsNow();
+  data.fill(context, number - 1);
+  if (!options.forwardOnly && config.hyper >= 0)
+    writeHyper(options.hyper, number, static_cast<float *>(context.tensorData(config.hyper)));
+  executor.run(options.forwardOnly ? image.forwardRows : image.trainRows, number);
+  double seconds = secondsNow() - begin;
+  report.milliseconds = seconds * 1e3;
+  int64_t tokens = config.tokens_per_step ? config.tokens_per_step : config.batch_rows;
+  report.tokensPerSecond = static_cast<double>(tokens) / seconds;
+  if (config.loss >= 0) {
+    report.hasLoss = true;
+    report.loss = context.scalar(config.loss);
+  }
+  if (!options.forwardOnly) {
+    report.hasLr = true;
+    report.lr = learningRate(options.hyper, number);
+    if (config.grad_norm >= 0) {
+      report.hasGradNorm = true;
+      report.gradNorm = context.scalar(config.grad_norm);
+    }
+  }
+  return report;
+}
+
+void Session::checkLoss(const StepReport &report) {
+  if (!report.hasLoss || std::isfinite(report.loss))
+    return;
+  std::string cause = !options.nanTrace ? "; run it again with --nan-trace to see where it comes from"
+                      : executor.firstInfinity().empty() ? ""
+                                                         : "\n" + executor.firstInfinity();
+  fail("step ", report.step, ": the loss is ",
+       std::isnan(report.loss) ? "nan" : report.loss > 0 ? "inf" : "-inf", cause);
+}
+
+void Session::run() {
+  bool outputsWanted = outputs != nullptr, gradientsWanted = gradientSaver != nullptr;
+  if (outputsWanted) {
+    outputs->begin();
+    executor.publishOutput = [this](int64_t tensor, int64_t microBatch) { publishOutput(tensor, microBatch); };
+  }
+  if (gradientsWanted)
+    executor.publishGradients = [this] { gradientSaver->save(); };
+  for (int64_t number = 1; number <= options.steps; ++number) {
+    StepReport report = step(number);
+    if (number == 1) {
+      if (outputsWanted)
+        outputs->commit();
+      executor.publishOutput = nullptr;
+      executor.publishGradients = nullptr;
+    }
+    checkLoss(report);
+    if (evalData && number % options.evalEvery == 0) {
+      report.hasEvalLoss = true;
+      report.evalLoss = evaluate();
+    }
+    log.write(report);
+    progress.show(report);
+  }
+  progress.endLine();
+  if (saver)
+    saver->save();
+  if (options.profile)
+    std::fputs(executor.profileText().c_str(), stdout);
+}
+
+} // namespace galvatron_rt

@@ -1,0 +1,50 @@
+// Session.h: one run of a program: files opened, weights in place, then the steps.
+#ifndef GALVATRON_RT_CORE_SESSION_H
+#define GALVATRON_RT_CORE_SESSION_H
+
+#include "checkpoint/Weights.h"
+#include "core/Executor.h"
+#include "core/Options.h"
+#include "core/Report.h"
+#include "data/Batches.h"
+
+#include <optional>
+
+namespace galvatron_rt {
+
+class Session {
+public:
+  /// Opens and checks everything that can be wrong before the first step, and allocates everything.
+  Session(const galvatron_rt_image *raw, const Options &options, const std::string &ownWeights);
+
+  /// Says on standard output what is about to run.
+  void announce() const;
+  /// Runs the steps and writes what was asked for. Throws an Error.
+  void run();
+
+private:
+  void loadParameters(const std::string &ownWeights);
+  void openOutputs();
+  void publishOutput(int64_t tensor, int64_t microBatch);
+  StepReport step(int64_t number);
+  void checkLoss(const StepReport &report);
+  double evaluate();
+  int64_t countedLabels() const;
+
+  Options options;
+  std::unique_ptr<galvatron_rt_context> owned;
+  galvatron_rt_context &context;
+  const Image &image;
+  Batches data;
+  std::optional<Batches> evalData;
+  Log log;
+  Progress progress;
+  Executor executor;
+  std::unique_ptr<WeightsSaver> saver, gradientSaver;
+  std::unique_ptr<SafeTensorsWriter> outputs;
+  std::vector<int64_t> outputEntry; // of each tensor, -1 = none
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_CORE_SESSION_H

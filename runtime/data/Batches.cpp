@@ -1,0 +1,37 @@
+// Batches.cpp: see Batches.h.
+#include "data/Batches.h"
+
+namespace galvatron_rt {
+
+Batches::Batches(const Image &image, const std::string &directory) {
+  std::string problems;
+  for (int64_t i = 0; i < image.tensors.size(); ++i) {
+    const galvatron_rt_tensor_record &tensor = image.tensors[i];
+    if (tensor.role != GALVATRON_RT_ROLE_INPUT && tensor.role != GALVATRON_RT_ROLE_LABELS)
+      continue;
+    Dims dims = image.dims(tensor);
+    try {
+      sources.push_back({i, NpyFile(concat(directory, "/", image.string(tensor.name), ".npy"), tensor.dtype,
+                                    std::vector<int64_t>(dims.begin(), dims.end()))});
+    } catch (const Error &e) {
+      problems += concat(problems.empty() ? "" : "\n", e.what());
+    }
+  }
+  if (!problems.empty())
+    fail(problems);
+  if (sources.empty())
+    return;
+  batchCount = sources[0].file.records();
+  for (const Source &source : sources)
+    if (source.file.records() != batchCount)
+      fail("directory '", directory, "': '", image.string(image.tensors[source.tensor].name), ".npy' has ",
+           source.file.records(), " steps, '", image.string(image.tensors[sources[0].tensor].name), ".npy' has ",
+           batchCount);
+}
+
+void Batches::fill(galvatron_rt_context &context, int64_t index) const {
+  for (const Source &source : sources)
+    source.file.read(index % batchCount, context.tensorData(source.tensor));
+}
+
+} // namespace galvatron_rt

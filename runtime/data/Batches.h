@@ -1,0 +1,33 @@
+// Batches.h: a directory with one .npy file per input of the model, and labels.npy.
+#ifndef GALVATRON_RT_DATA_BATCHES_H
+#define GALVATRON_RT_DATA_BATCHES_H
+
+#include "core/Context.h"
+#include "data/Npy.h"
+
+#include <vector>
+
+namespace galvatron_rt {
+
+class Batches {
+public:
+  /// Opens the file of every INPUT and LABELS tensor. Reports all that are wrong at once, a line each.
+  Batches(const Image &image, const std::string &directory);
+
+  /// Global batches in the directory, the same in each file; 1 if the model has no input.
+  int64_t count() const { return batchCount; }
+  /// Reads batch `index` into the arena.
+  void fill(galvatron_rt_context &context, int64_t index) const;
+
+private:
+  struct Source {
+    int64_t tensor;
+    NpyFile file;
+  };
+  std::vector<Source> sources;
+  int64_t batchCount = 1;
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_DATA_BATCHES_H
