@@ -16,14 +16,16 @@ constexpr int64_t pieceElements = 128 << 10;
 /// Elements [begin, begin + count) of a saved tensor, in the saved tensor's dtype.
 using PieceReader = std::function<void(int64_t begin, int64_t count, char *out)>;
 
-template <typename T> void scatterRun(char *tensor, const char *values, const ViewCursor &cursor, int64_t count) {
+template <typename T>
+void scatterRun(char *tensor, const char *values, const ViewCursor &cursor, int64_t count) {
   T *to = reinterpret_cast<T *>(tensor) + cursor.tensorBegin();
   const T *from = reinterpret_cast<const T *>(values);
   for (int64_t i = 0; i < count; ++i)
     to[i * cursor.tensorStep()] = from[i];
 }
 
-void scatter(char *tensor, const char *values, const ViewCursor &cursor, int64_t count, int64_t bytes) {
+void scatter(char *tensor, const char *values, const ViewCursor &cursor, int64_t count,
+             int64_t bytes) {
   if (bytes == 8)
     scatterRun<int64_t>(tensor, values, cursor, count);
   else if (bytes == 4)
@@ -42,7 +44,8 @@ void fillTensor(galvatron_rt_context &context, int64_t saved, const PieceReader 
   std::vector<Target> targets;
   for (const galvatron_rt_view_record &view : image.views)
     if (view.saved == saved)
-      targets.push_back({makeCursor(image, view), static_cast<char *>(context.tensorData(view.tensor))});
+      targets.push_back(
+          {makeCursor(image, view), static_cast<char *>(context.tensorData(view.tensor))});
   int64_t bytes = elementBytes(record.dtype);
   int64_t total = elementCount(image.dims(record), "a saved tensor");
   std::vector<char> piece(std::min(total, pieceElements) * bytes);
@@ -52,15 +55,16 @@ void fillTensor(galvatron_rt_context &context, int64_t saved, const PieceReader 
     for (Target &target : targets)
       while (!target.cursor.done() && target.cursor.savedBegin() < end) {
         int64_t count = std::min(target.cursor.length(), end - target.cursor.savedBegin());
-        scatter(target.data, piece.data() + (target.cursor.savedBegin() - begin) * bytes, target.cursor, count,
-                bytes);
+        scatter(target.data, piece.data() + (target.cursor.savedBegin() - begin) * bytes,
+                target.cursor, count, bytes);
         target.cursor.advance(count);
       }
   }
 }
 
 float halfToFloat(uint16_t half) {
-  uint32_t sign = uint32_t(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+  uint32_t sign = uint32_t(half & 0x8000) << 16, exponent = half >> 10 & 31,
+           fraction = half & 0x3ff;
   float value;
   if (exponent == 0) {
     value = std::ldexp(static_cast<float>(fraction), -24);
@@ -84,8 +88,8 @@ bool isConvertible(FileDtype from, int64_t to) {
   return to == GALVATRON_RT_F32 && (from == FileDtype::F16 || from == FileDtype::BF16);
 }
 
-void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry &entry, int64_t begin, int64_t count,
-                   char *out) {
+void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry &entry,
+                   int64_t begin, int64_t count, char *out) {
   int64_t bytes = fileDtypeBytes(entry.dtype);
   if (entry.dtype != FileDtype::F16 && entry.dtype != FileDtype::BF16)
     return file.read(entry, begin * bytes, out, count * bytes);
@@ -119,7 +123,8 @@ int64_t editDistance(const std::string &a, const std::string &b) {
 /// What a file gives for the image: which entries fill which saved tensor.
 class Matching {
 public:
-  Matching(const Image &image, const SafeTensorsReader &file, LoadScope scope) : image(image), file(file) {
+  Matching(const Image &image, const SafeTensorsReader &file, LoadScope scope)
+      : image(image), file(file) {
     found.resize(image.saved.size());
     for (int64_t i = 0; i < image.saved.size(); ++i)
       savedOf[image.string(image.saved[i].name)] = i;
@@ -139,7 +144,8 @@ public:
       fail(problems);
   }
 
-  const std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *> &entriesOf(int64_t saved) const {
+  const std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *> &
+  entriesOf(int64_t saved) const {
     return found[saved];
   }
 
@@ -155,10 +161,11 @@ private:
     const galvatron_rt_saved_record &record = image.saved[known->second];
     Dims dims = image.dims(record);
     if (entry.shape != std::vector<int64_t>(dims.begin(), dims.end()))
-      return report(concat("tensor '", name, "' has shape ", shapeText(entry.shape), ", wanted ", shapeText(dims)));
+      return report(concat("tensor '", name, "' has shape ", shapeText(entry.shape), ", wanted ",
+                           shapeText(dims)));
     if (!isConvertible(entry.dtype, record.dtype))
-      return report(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype), ", wanted ",
-                           fileDtypeName(fileDtype(record.dtype))));
+      return report(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype),
+                           ", wanted ", fileDtypeName(fileDtype(record.dtype))));
     found[known->second].push_back(&*file.entries().find(name));
   }
 
@@ -243,9 +250,10 @@ void randomWeights(galvatron_rt_context &context) {
 }
 
 bool hasConstants(const Image &image) {
-  return std::any_of(image.saved.begin(), image.saved.end(), [](const galvatron_rt_saved_record &record) {
-    return record.kind == GALVATRON_RT_SAVED_CONSTANT;
-  });
+  return std::any_of(image.saved.begin(), image.saved.end(),
+                     [](const galvatron_rt_saved_record &record) {
+                       return record.kind == GALVATRON_RT_SAVED_CONSTANT;
+                     });
 }
 
 } // namespace galvatron_rt

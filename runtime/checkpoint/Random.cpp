@@ -7,8 +7,8 @@ namespace galvatron_rt {
 
 RandomBlock philox(uint64_t key, uint64_t low, uint64_t high) {
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  RandomBlock x = {{static_cast<uint32_t>(low), static_cast<uint32_t>(low >> 32), static_cast<uint32_t>(high),
-              static_cast<uint32_t>(high >> 32)}};
+  RandomBlock x = {{static_cast<uint32_t>(low), static_cast<uint32_t>(low >> 32),
+                    static_cast<uint32_t>(high), static_cast<uint32_t>(high >> 32)}};
   for (int round = 0; round < 10; ++round) {
     uint64_t a = uint64_t(0xD2511F53) * x.word[0], b = uint64_t(0xCD9E8D57) * x.word[2];
     x = {{static_cast<uint32_t>(b >> 32) ^ x.word[1] ^ k0, static_cast<uint32_t>(b),
@@ -26,7 +26,8 @@ uint64_t randomStream(const std::string &name) {
   return hash;
 }
 
-void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float deviation, float *out) {
+void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float deviation,
+                float *out) {
   constexpr double unit = 1.0 / 4294967296.0;
   constexpr double twoPi = 6.283185307179586;
   RandomBlock block = {};

@@ -1,7 +1,7 @@
 // Random.h: initial values for models without a weights file.
 //
-// A value is a function of the seed, the saved tensor's name and the element's index in it, so that it does not depend
-// on threads, views or plans.
+// A value is a function of the seed, the saved tensor's name and the element's index in it, so that
+// it does not depend on threads, views or plans.
 #ifndef GALVATRON_RT_CHECKPOINT_RANDOM_H
 #define GALVATRON_RT_CHECKPOINT_RANDOM_H
 
@@ -20,9 +20,11 @@ RandomBlock philox(uint64_t key, uint64_t counterLow, uint64_t counterHigh);
 /// The stream of a tensor: FNV-1a of its name.
 uint64_t randomStream(const std::string &name);
 
-/// Elements [begin, begin + count) of N(0, 1) * deviation, by Philox4x32-10 and Box and Muller's transform: element i
-/// takes word pair i % 2 of block i / 2, key = seed, counter = (block, stream).
-void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float deviation, float *out);
+/// Elements [begin, begin + count) of N(0, 1) * deviation, by Philox4x32-10 and Box and Muller's
+/// transform: element i takes word pair i % 2 of block i / 2, key = seed, counter = (block,
+/// stream).
+void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float deviation,
+                float *out);
 
 } // namespace galvatron_rt
 

@@ -1,6 +1,7 @@
 // SafeTensors.h: reading and writing safetensors files.
 //
-// A file is: u64 length of the header, the header (JSON: name to dtype, shape and byte range), the data.
+// A file is: u64 length of the header, the header (JSON: name to dtype, shape and byte range), the
+// data.
 #ifndef GALVATRON_RT_CHECKPOINT_SAFETENSORS_H
 #define GALVATRON_RT_CHECKPOINT_SAFETENSORS_H
 
@@ -42,8 +43,9 @@ private:
   std::map<std::string, Entry> table;
 };
 
-/// Writes a file in one go, in the order given to the constructor. The file appears under its name only when it is
-/// complete and on the disk; until then, and if anything fails, what was there stays.
+/// Writes a file in one go, in the order given to the constructor. The file appears under its name
+/// only when it is complete and on the disk; until then, and if anything fails, what was there
+/// stays.
 class SafeTensorsWriter {
 public:
   struct Entry {

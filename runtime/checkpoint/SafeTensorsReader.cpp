@@ -1,5 +1,5 @@
-// SafeTensorsReader.cpp: the header is taken from a stranger: every number in it is checked against the file's size
-// before it is used.
+// SafeTensorsReader.cpp: the header is taken from a stranger: every number in it is checked against
+// the file's size before it is used.
 #include "checkpoint/SafeTensors.h"
 #include "core/Error.h"
 #include "galvatron_rt.h"
@@ -20,13 +20,15 @@ struct DtypeRow {
 };
 
 const DtypeRow dtypes[] = {
-    {FileDtype::F64, "F64", 8}, {FileDtype::F32, "F32", 4}, {FileDtype::F16, "F16", 2}, {FileDtype::BF16, "BF16", 2},
-    {FileDtype::I64, "I64", 8}, {FileDtype::I32, "I32", 4}, {FileDtype::I16, "I16", 2}, {FileDtype::I8, "I8", 1},
-    {FileDtype::U8, "U8", 1},   {FileDtype::Bool, "BOOL", 1},
+    {FileDtype::F64, "F64", 8},   {FileDtype::F32, "F32", 4}, {FileDtype::F16, "F16", 2},
+    {FileDtype::BF16, "BF16", 2}, {FileDtype::I64, "I64", 8}, {FileDtype::I32, "I32", 4},
+    {FileDtype::I16, "I16", 2},   {FileDtype::I8, "I8", 1},   {FileDtype::U8, "U8", 1},
+    {FileDtype::Bool, "BOOL", 1},
 };
 
 const DtypeRow &rowOf(FileDtype dtype) {
-  return *std::find_if(std::begin(dtypes), std::end(dtypes), [&](const DtypeRow &row) { return row.dtype == dtype; });
+  return *std::find_if(std::begin(dtypes), std::end(dtypes),
+                       [&](const DtypeRow &row) { return row.dtype == dtype; });
 }
 
 /// Parses, refusing a name that stands twice (the JSON library would keep the last).
@@ -34,7 +36,8 @@ Json parseHeader(const std::string &text, const std::string &path) {
   std::set<std::string> names;
   std::string twice;
   auto watch = [&](int depth, Json::parse_event_t event, Json &parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key && !names.insert(parsed.get<std::string>()).second)
+    if (depth == 1 && event == Json::parse_event_t::key &&
+        !names.insert(parsed.get<std::string>()).second)
       twice = parsed.get<std::string>();
     return true;
   };
@@ -57,15 +60,17 @@ int64_t number(const Json &value, const std::string &what) {
   return static_cast<int64_t>(value.get<uint64_t>());
 }
 
-SafeTensorsReader::Entry parseEntry(const Json &value, const std::string &what, int64_t dataBegin, int64_t size) {
+SafeTensorsReader::Entry parseEntry(const Json &value, const std::string &what, int64_t dataBegin,
+                                    int64_t size) {
   SafeTensorsReader::Entry entry;
-  if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
-      !value["shape"].is_array() || !value.contains("data_offsets") || !value["data_offsets"].is_array() ||
-      value["data_offsets"].size() != 2)
+  if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
+      !value.contains("shape") || !value["shape"].is_array() || !value.contains("data_offsets") ||
+      !value["data_offsets"].is_array() || value["data_offsets"].size() != 2)
     fail(what, " lacks a dtype, a shape or two data_offsets");
   std::string dtype = value["dtype"];
-  const DtypeRow *row = std::find_if(std::begin(dtypes), std::end(dtypes),
-                                     [&](const DtypeRow &candidate) { return dtype == candidate.name; });
+  const DtypeRow *row =
+      std::find_if(std::begin(dtypes), std::end(dtypes),
+                   [&](const DtypeRow &candidate) { return dtype == candidate.name; });
   if (row == std::end(dtypes))
     fail(what, " has the unknown dtype '", dtype, "'");
   entry.dtype = row->dtype;
@@ -80,8 +85,8 @@ SafeTensorsReader::Entry parseEntry(const Json &value, const std::string &what, 
   if (begin > end || end > size - dataBegin)
     fail(what, " has its data at ", begin, " to ", end, " of ", size - dataBegin, " bytes");
   if (end - begin != bytes)
-    fail(what, " has ", end - begin, " bytes of data, its shape ", value["shape"].dump(), " of ", dtype, " needs ",
-         bytes);
+    fail(what, " has ", end - begin, " bytes of data, its shape ", value["shape"].dump(), " of ",
+         dtype, " needs ", bytes);
   entry.begin = dataBegin + begin;
   entry.end = dataBegin + end;
   return entry;
@@ -128,7 +133,8 @@ SafeTensorsReader::SafeTensorsReader(const std::string &path) : file(File::openT
   for (const auto &[name, value] : header.items()) {
     if (name == "__metadata__")
       continue;
-    Entry entry = parseEntry(value, concat("file '", path, "': tensor '", name, "'"), dataBegin, size);
+    Entry entry =
+        parseEntry(value, concat("file '", path, "': tensor '", name, "'"), dataBegin, size);
     auto place = table.emplace(name, std::move(entry)).first;
     ranges.push_back({place->second.begin, place->second.end, &place->first});
   }
@@ -138,10 +144,11 @@ SafeTensorsReader::SafeTensorsReader(const std::string &path) : file(File::openT
   int64_t position = dataBegin;
   for (size_t i = 0; i < ranges.size(); ++i) {
     if (ranges[i].begin < position)
-      fail("file '", path, "': tensors '", *ranges[i - 1].name, "' and '", *ranges[i].name, "' share bytes");
+      fail("file '", path, "': tensors '", *ranges[i - 1].name, "' and '", *ranges[i].name,
+           "' share bytes");
     if (ranges[i].begin > position)
-      fail("file '", path, "': ", ranges[i].begin - position, " bytes before tensor '", *ranges[i].name,
-           "' belong to no tensor");
+      fail("file '", path, "': ", ranges[i].begin - position, " bytes before tensor '",
+           *ranges[i].name, "' belong to no tensor");
     position = ranges[i].end;
   }
   if (position != size)

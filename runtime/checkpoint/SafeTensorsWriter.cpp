@@ -1,5 +1,5 @@
-// SafeTensorsWriter.cpp: a temporary file in the same directory, synced, then renamed: a full disk or a dying machine
-// leaves the old file or the new one, never half of one.
+// SafeTensorsWriter.cpp: a temporary file in the same directory, synced, then renamed: a full disk
+// or a dying machine leaves the old file or the new one, never half of one.
 #include "checkpoint/SafeTensors.h"
 #include "core/Error.h"
 
@@ -69,7 +69,8 @@ void SafeTensorsWriter::commit() {
   if (std::rename(temporary.c_str(), path.c_str()))
     fail(systemMessage(path));
   open = false;
-  // The new name is on the disk once the directory is. Not every file system can; the data is safe either way.
+  // The new name is on the disk once the directory is. Not every file system can; the data is safe
+  // either way.
   int directory = ::open(directoryOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) {
     fsync(directory);

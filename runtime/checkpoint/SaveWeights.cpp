@@ -1,4 +1,5 @@
-// SaveWeights.cpp: each saved tensor is gathered from its primary views in the file's order, through one buffer.
+// SaveWeights.cpp: each saved tensor is gathered from its primary views in the file's order,
+// through one buffer.
 #include "checkpoint/Weights.h"
 
 #include <algorithm>
@@ -6,7 +7,8 @@
 namespace galvatron_rt {
 namespace {
 
-template <typename T> void gatherRun(const char *tensor, char *out, const ViewCursor &cursor, int64_t count) {
+template <typename T>
+void gatherRun(const char *tensor, char *out, const ViewCursor &cursor, int64_t count) {
   const T *from = reinterpret_cast<const T *>(tensor) + cursor.tensorBegin();
   T *to = reinterpret_cast<T *>(out);
   for (int64_t i = 0; i < count; ++i)
@@ -69,7 +71,8 @@ void WeightsSaver::writeTensor(int64_t saved) {
   int64_t left = elementCount(context.image.dims(record), "a saved tensor");
   for (Part &part : parts[saved])
     part.cursor.rewind();
-  // The views partition the tensor (the image was checked), so the next element is always some run's first.
+  // The views partition the tensor (the image was checked), so the next element is always some
+  // run's first.
   while (left > 0) {
     Part *next = nullptr;
     for (Part &part : parts[saved])

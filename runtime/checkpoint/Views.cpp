@@ -20,7 +20,8 @@ ViewCursor::ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t sa
   }
   std::sort(outer.begin(), outer.begin() + outerRank,
             [](const Dim &a, const Dim &b) { return a.savedStride > b.savedStride; });
-  // Neighbours that are one longer dimension in both are merged, so that runs are as long as they can be.
+  // Neighbours that are one longer dimension in both are merged, so that runs are as long as they
+  // can be.
   int kept = 0;
   for (int d = 0; d < outerRank; ++d) {
     if (kept > 0) {
@@ -111,8 +112,8 @@ void checkPartition(const Image &image) {
           next = &part;
       if (!next || next->savedBegin() != position)
         fail("program table: the primary views of saved tensor '", image.string(saved.name), "' ",
-             next && next->savedBegin() < position ? "overlap" : "leave a gap", " at element ", position, " of ",
-             total);
+             next && next->savedBegin() < position ? "overlap" : "leave a gap", " at element ",
+             position, " of ", total);
       position += next->length();
       next->advance(next->length());
     }

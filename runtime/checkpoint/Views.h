@@ -1,8 +1,8 @@
 // Views.h: walks the elements of a tensor in the order of the saved tensor that it views.
 //
-// A view gives element (i, j, ...) of a tensor a place in a row-major saved tensor. Files are streams in saved order,
-// so both loading and saving walk each view as a sequence of runs: consecutive saved elements that lie at a constant
-// distance from each other in the tensor.
+// A view gives element (i, j, ...) of a tensor a place in a row-major saved tensor. Files are
+// streams in saved order, so both loading and saving walk each view as a sequence of runs:
+// consecutive saved elements that lie at a constant distance from each other in the tensor.
 #ifndef GALVATRON_RT_CHECKPOINT_VIEWS_H
 #define GALVATRON_RT_CHECKPOINT_VIEWS_H
 
@@ -14,10 +14,11 @@ namespace galvatron_rt {
 
 class ViewCursor {
 public:
-  /// The shape of the tensor and, per dimension, the distance of neighbours in the saved tensor. Throws an Error that
-  /// names `what` if the walk would not go forward only (the view maps two elements to one place, or interleaves), or
-  /// leaves a saved tensor of `savedElements`.
-  ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t savedElements, const std::string &what);
+  /// The shape of the tensor and, per dimension, the distance of neighbours in the saved tensor.
+  /// Throws an Error that names `what` if the walk would not go forward only (the view maps two
+  /// elements to one place, or interleaves), or leaves a saved tensor of `savedElements`.
+  ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t savedElements,
+             const std::string &what);
 
   bool done() const { return finished; }
   /// First saved element of the run.
@@ -47,7 +48,8 @@ private:
   bool finished = false;
 };
 
-/// A cursor for the view, over its PARAMETER or CONSTANT tensor (or one of the same shape, as its gradient).
+/// A cursor for the view, over its PARAMETER or CONSTANT tensor (or one of the same shape, as its
+/// gradient).
 ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view);
 
 /// Throws an Error unless the primary views of each saved tensor partition it.

@@ -1,4 +1,5 @@
-// Weights.h: between the arena's parameters and files, under the names and in the shapes of the original model.
+// Weights.h: between the arena's parameters and files, under the names and in the shapes of the
+// original model.
 #ifndef GALVATRON_RT_CHECKPOINT_WEIGHTS_H
 #define GALVATRON_RT_CHECKPOINT_WEIGHTS_H
 
@@ -17,9 +18,9 @@ enum class LoadScope {
   Constants   // the rest of --load, from the program's own file; parameters are passed over
 };
 
-/// Fills parameters and constants from a safetensors file. A name may be any of a saved tensor's names; two names of
-/// one tensor must hold the same values. f32 is read from F32, F16 and BF16. All problems with names, shapes and
-/// dtypes are reported at once, a line each.
+/// Fills parameters and constants from a safetensors file. A name may be any of a saved tensor's
+/// names; two names of one tensor must hold the same values. f32 is read from F32, F16 and BF16.
+/// All problems with names, shapes and dtypes are reported at once, a line each.
 void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope);
 
 /// Fills parameters and constants by the records' init kinds.
@@ -28,8 +29,8 @@ void randomWeights(galvatron_rt_context &context);
 /// Whether some saved tensor is a constant.
 bool hasConstants(const Image &image);
 
-/// Writes parameters, or their gradients, as they are in the arena. Everything that allocates happens in the
-/// constructor.
+/// Writes parameters, or their gradients, as they are in the arena. Everything that allocates
+/// happens in the constructor.
 class WeightsSaver {
 public:
   enum class Kind { Parameters, Gradients };

@@ -1,5 +1,5 @@
-// Arena.cpp: see Arena.h. The mapping is a huge page longer than the arena, for alignment; the spare part is given
-// back at once, so that what the process holds is what the compiler planned.
+// Arena.cpp: see Arena.h. The mapping is a huge page longer than the arena, for alignment; the
+// spare part is given back at once, so that what the process holds is what the compiler planned.
 #include "core/Arena.h"
 
 #include "core/Error.h"

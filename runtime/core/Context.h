@@ -1,4 +1,5 @@
-// Context.h: what a running program consists of: its table, its memory, its device and its first error.
+// Context.h: what a running program consists of: its table, its memory, its device and its first
+// error.
 #ifndef GALVATRON_RT_CORE_CONTEXT_H
 #define GALVATRON_RT_CORE_CONTEXT_H
 

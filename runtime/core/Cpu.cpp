@@ -1,5 +1,5 @@
-// Cpu.cpp: features by their LLVM names, asked with CPUID. A vector feature counts only if the operating system
-// saves its registers (XCR0).
+// Cpu.cpp: features by their LLVM names, asked with CPUID. A vector feature counts only if the
+// operating system saves its registers (XCR0).
 #include "core/Cpu.h"
 
 #include "galvatron_rt.h"

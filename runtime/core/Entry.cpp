@@ -1,5 +1,5 @@
-// Entry.cpp: the entry points that generated code calls, and contexts. Nothing is thrown across: an exception
-// becomes the context's error.
+// Entry.cpp: the entry points that generated code calls, and contexts. Nothing is thrown across: an
+// exception becomes the context's error.
 #include "core/Context.h"
 
 #include <new>
@@ -36,13 +36,13 @@ template <typename Body> int reported(char *error, size_t errorSize, Body body) 
 
 extern "C" {
 
-void galvatron_rt_parallel_for(galvatron_rt_context *ctx, galvatron_rt_kernel kernel, void **args, int64_t rows,
-                               int64_t grain) {
+void galvatron_rt_parallel_for(galvatron_rt_context *ctx, galvatron_rt_kernel kernel, void **args,
+                               int64_t rows, int64_t grain) {
   guarded(ctx, [&] { ctx->device->parallelFor(kernel, args, rows, grain); });
 }
 
-void galvatron_rt_matmul(galvatron_rt_context *ctx, int64_t descriptor, const void *lhs, const void *rhs,
-                         const void *bias, void *out, void *scratch) {
+void galvatron_rt_matmul(galvatron_rt_context *ctx, int64_t descriptor, const void *lhs,
+                         const void *rhs, const void *bias, void *out, void *scratch) {
   guarded(ctx, [&] {
     if (descriptor < 0 || descriptor >= ctx->image.matmuls.size())
       fail("matmul descriptor ", descriptor, " of ", ctx->image.matmuls.size());
@@ -50,8 +50,8 @@ void galvatron_rt_matmul(galvatron_rt_context *ctx, int64_t descriptor, const vo
   });
 }
 
-void galvatron_rt_conv(galvatron_rt_context *ctx, int64_t descriptor, void *src, void *weights, void *bias, void *dst,
-                       void *scratch) {
+void galvatron_rt_conv(galvatron_rt_context *ctx, int64_t descriptor, void *src, void *weights,
+                       void *bias, void *dst, void *scratch) {
   guarded(ctx, [&] {
     if (descriptor < 0 || descriptor >= ctx->image.convs.size())
       fail("convolution descriptor ", descriptor, " of ", ctx->image.convs.size());
@@ -59,8 +59,8 @@ void galvatron_rt_conv(galvatron_rt_context *ctx, int64_t descriptor, void *src,
   });
 }
 
-void galvatron_rt_scatter_add_rows(galvatron_rt_context *ctx, float *table, int64_t table_rows, int64_t width,
-                                   const int64_t *ids, int64_t n, const float *src) {
+void galvatron_rt_scatter_add_rows(galvatron_rt_context *ctx, float *table, int64_t table_rows,
+                                   int64_t width, const int64_t *ids, int64_t n, const float *src) {
   guarded(ctx, [&] {
     for (int64_t i = 0; i < n; ++i)
       if (ids[i] < 0 || ids[i] >= table_rows)
@@ -77,13 +77,13 @@ void galvatron_rt_copy(galvatron_rt_context *ctx, void *dst, const void *src, in
   guarded(ctx, [&] { ctx->device->copy(dst, src, bytes); });
 }
 
-void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int64_t n, int64_t low, int64_t high,
-                              int64_t name) {
+void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int64_t n, int64_t low,
+                              int64_t high, int64_t name) {
   guarded(ctx, [&] {
     for (int64_t i = 0; i < n; ++i)
       if (ids[i] < low || ids[i] >= high)
-        fail(ctx->image.validString(name) ? ctx->image.string(name) : "an id", " has the value ", ids[i],
-             " at position ", i, ", wanted at least ", low, " and below ", high);
+        fail(ctx->image.validString(name) ? ctx->image.string(name) : "an id", " has the value ",
+             ids[i], " at position ", i, ", wanted at least ", low, " and below ", high);
   });
 }
 
@@ -91,8 +91,8 @@ int galvatron_rt_check_image(const galvatron_rt_image *image, char *error, size_
   return reported(error, error_size, [&] { Image checked(image); });
 }
 
-int galvatron_rt_context_create(const galvatron_rt_image *image, galvatron_rt_context **ctx, char *error,
-                                size_t error_size) {
+int galvatron_rt_context_create(const galvatron_rt_image *image, galvatron_rt_context **ctx,
+                                char *error, size_t error_size) {
   *ctx = nullptr;
   return reported(error, error_size, [&] { *ctx = new galvatron_rt_context(image); });
 }
@@ -110,7 +110,8 @@ void galvatron_rt_context_clear_error(galvatron_rt_context *ctx) {
 
 void *galvatron_rt_context_arena(galvatron_rt_context *ctx) { return ctx->arena.data(); }
 
-const char *galvatron_rt_matmul_implementation(const galvatron_rt_context *ctx, int64_t descriptor) {
+const char *galvatron_rt_matmul_implementation(const galvatron_rt_context *ctx,
+                                               int64_t descriptor) {
   bool known = descriptor >= 0 && descriptor < ctx->image.matmuls.size();
   return known ? ctx->device->matmulImplementation(descriptor) : "";
 }

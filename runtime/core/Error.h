@@ -1,8 +1,8 @@
 // Error.h: how the runtime reports what went wrong, inside its C++ part.
 //
-// Everything a user, a file or a machine can cause is thrown as an Error and turned into one line on standard error
-// (or into an error string) at the C border. Messages are lower case, say what was found and what was wanted, and
-// have no full stop.
+// Everything a user, a file or a machine can cause is thrown as an Error and turned into one line
+// on standard error (or into an error string) at the C border. Messages are lower case, say what
+// was found and what was wanted, and have no full stop.
 #ifndef GALVATRON_RT_CORE_ERROR_H
 #define GALVATRON_RT_CORE_ERROR_H
 

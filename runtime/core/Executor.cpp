@@ -11,7 +11,8 @@
 namespace galvatron_rt {
 
 Executor::Executor(galvatron_rt_context &context)
-    : context(context), seconds(context.image.functions.size(), 0), calls(context.image.functions.size(), 0) {
+    : context(context), seconds(context.image.functions.size(), 0),
+      calls(context.image.functions.size(), 0) {
   pointers.reserve(context.image.args.size());
   for (const galvatron_rt_arg_record &arg : context.image.args)
     pointers.push_back(context.arena.data() + arg.offset);
@@ -62,11 +63,12 @@ void Executor::lookAt(const galvatron_rt_row_record &row) {
       if (std::isfinite(values[i]))
         continue;
       const char *name = image.string(arg.name);
-      std::string place = concat("'", image.string(row.name), "' (function '",
-                                 image.string(image.functions[row.function].name), "'",
-                                 row.micro_batch < 0 ? "" : concat(", micro-batch ", row.micro_batch), ") in ",
-                                 *name ? concat("'", name, "'") : concat("its argument ", a - row.first_arg),
-                                 " at element ", i);
+      std::string place =
+          concat("'", image.string(row.name), "' (function '",
+                 image.string(image.functions[row.function].name), "'",
+                 row.micro_batch < 0 ? "" : concat(", micro-batch ", row.micro_batch), ") in ",
+                 *name ? concat("'", name, "'") : concat("its argument ", a - row.first_arg),
+                 " at element ", i);
       if (std::isnan(values[i]))
         fail("step ", context.step, ": the first NaN was made by ", place);
       if (infinity.empty())
@@ -87,9 +89,10 @@ std::string Executor::profileText() const {
     if (!calls[f])
       continue;
     char line[64];
-    std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", seconds[f] * 1e3, total > 0 ? seconds[f] / total * 100 : 0,
-                  static_cast<long long>(calls[f]));
-    text += concat(line, context.image.string(context.image.functions[static_cast<int64_t>(f)].name), "\n");
+    std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", seconds[f] * 1e3,
+                  total > 0 ? seconds[f] / total * 100 : 0, static_cast<long long>(calls[f]));
+    text += concat(
+        line, context.image.string(context.image.functions[static_cast<int64_t>(f)].name), "\n");
   }
   return text;
 }

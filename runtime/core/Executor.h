@@ -16,8 +16,8 @@ public:
   std::function<void(int64_t tensor, int64_t microBatch)> publishOutput;
   std::function<void()> publishGradients;
 
-  /// After every row, look at what it wrote: a NaN is an Error that names the row and the value. The first infinity is
-  /// remembered (masks may hold some on purpose).
+  /// After every row, look at what it wrote: a NaN is an Error that names the row and the value.
+  /// The first infinity is remembered (masks may hold some on purpose).
   void traceNumbers(bool on) { trace = on; }
   const std::string &firstInfinity() const { return infinity; }
 

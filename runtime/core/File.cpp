@@ -1,5 +1,5 @@
-// File.cpp: see File.h. Files are read with pread, not mapped: a mapped file that shrinks kills the process, and its
-// pages would count as the program's memory.
+// File.cpp: see File.h. Files are read with pread, not mapped: a mapped file that shrinks kills the
+// process, and its pages would count as the program's memory.
 #include "core/File.h"
 
 #include "core/Error.h"

@@ -1,4 +1,5 @@
-// File.h: a file descriptor with an owner, and reads and writes that either do all they were asked or say why not.
+// File.h: a file descriptor with an owner, and reads and writes that either do all they were asked
+// or say why not.
 #ifndef GALVATRON_RT_CORE_FILE_H
 #define GALVATRON_RT_CORE_FILE_H
 

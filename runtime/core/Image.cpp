@@ -1,5 +1,6 @@
-// Image.cpp: reads the header and the sections of a program table and checks every record. What a view or a matmul
-// must satisfy beyond its bounds is checked where it is used (checkpoint/Views.cpp, device/cpu/).
+// Image.cpp: reads the header and the sections of a program table and checks every record. What a
+// view or a matmul must satisfy beyond its bounds is checked where it is used
+// (checkpoint/Views.cpp, device/cpu/).
 #include "core/Image.h"
 
 #include "checkpoint/Views.h"
@@ -84,11 +85,13 @@ template <typename T>
 void Image::take(const galvatron_rt_section &section, const char *name, Span<T> &into) const {
   constexpr int64_t words = sizeof(T) / sizeof(int64_t);
   if (section.record_words != words)
-    bad("records of section ", name, " have ", section.record_words, " words, this runtime reads ", words);
+    bad("records of section ", name, " have ", section.record_words, " words, this runtime reads ",
+        words);
   if (section.n_records < 0 || section.n_records > maxCount || section.word_offset < 0 ||
-      section.word_offset > raw->n_words || section.n_records > (raw->n_words - section.word_offset) / words)
-    bad("section ", name, " (", section.n_records, " records at word ", section.word_offset, ") does not fit into ",
-        raw->n_words, " words");
+      section.word_offset > raw->n_words ||
+      section.n_records > (raw->n_words - section.word_offset) / words)
+    bad("section ", name, " (", section.n_records, " records at word ", section.word_offset,
+        ") does not fit into ", raw->n_words, " words");
   into = Span<T>(reinterpret_cast<const T *>(raw->words + section.word_offset), section.n_records);
 }
 
@@ -97,7 +100,8 @@ void Image::readSections() {
   constexpr int64_t words = sizeof(galvatron_rt_section) / sizeof(int64_t);
   if (count < 0 || count > (raw->n_words - 1) / words)
     bad("the list of ", count, " sections does not fit into ", raw->n_words, " words");
-  Span<galvatron_rt_section> sections(reinterpret_cast<const galvatron_rt_section *>(raw->words + 1), count);
+  Span<galvatron_rt_section> sections(
+      reinterpret_cast<const galvatron_rt_section *>(raw->words + 1), count);
   std::set<int64_t> seen;
   Span<galvatron_rt_config_record> configs;
   for (const galvatron_rt_section &section : sections) {
@@ -166,8 +170,10 @@ void Image::checkDims(int64_t first, int64_t rank, const std::string &what) cons
 
 void Image::checkArenaRange(int64_t offset, int64_t bytes, const std::string &what,
                             int64_t alignment) const {
-  if (offset < 0 || bytes < 0 || bytes > config().arena_bytes || offset > config().arena_bytes - bytes)
-    bad(what, " (", bytes, " bytes at ", offset, ") does not fit into the arena of ", config().arena_bytes, " bytes");
+  if (offset < 0 || bytes < 0 || bytes > config().arena_bytes ||
+      offset > config().arena_bytes - bytes)
+    bad(what, " (", bytes, " bytes at ", offset, ") does not fit into the arena of ",
+        config().arena_bytes, " bytes");
   if (offset % alignment)
     bad(what, " is at ", offset, ", which is not a multiple of ", alignment);
 }
@@ -179,8 +185,8 @@ void Image::checkScalar(int64_t index, int64_t role, int64_t elements, const cha
     bad(what, " is tensor ", index, " of ", tensors.size());
   const galvatron_rt_tensor_record &tensor = tensors[index];
   if (tensor.role != role || tensor.dtype != GALVATRON_RT_F32 || tensor.bytes != 4 * elements)
-    bad(what, " must be ", elements, " f32 with role ", role, ", found ", tensor.bytes, " bytes of ",
-        dtypeName(tensor.dtype), " with role ", tensor.role);
+    bad(what, " must be ", elements, " f32 with role ", role, ", found ", tensor.bytes,
+        " bytes of ", dtypeName(tensor.dtype), " with role ", tensor.role);
 }
 
 void Image::checkConfig() const {
@@ -196,8 +202,8 @@ void Image::checkConfig() const {
   if (c.ranks < 1 || c.stages < 1 || c.ranks % c.stages)
     bad(c.ranks, " ranks do not divide into ", c.stages, " stages");
   if (c.micro_batches < 1 || c.batch_rows < 1 || c.tokens_per_step < 0)
-    bad("micro_batches is ", c.micro_batches, ", batch_rows is ", c.batch_rows, ", tokens_per_step is ",
-        c.tokens_per_step);
+    bad("micro_batches is ", c.micro_batches, ", batch_rows is ", c.batch_rows,
+        ", tokens_per_step is ", c.tokens_per_step);
   if (c.random_weights != 0 && c.random_weights != 1)
     bad("random_weights is ", c.random_weights);
   checkString(c.cpu_features, "cpu_features");
@@ -214,7 +220,8 @@ void Image::checkConfig() const {
   for (int64_t i = 0; i < functions.size(); ++i) {
     checkString(functions[i].name, concat("function ", i));
     if (functions[i].frame_bytes < 0 || !raw->functions[i])
-      bad("function '", string(functions[i].name), "' is null or has frame_bytes ", functions[i].frame_bytes);
+      bad("function '", string(functions[i].name), "' is null or has frame_bytes ",
+          functions[i].frame_bytes);
   }
   for (int64_t i = 0; i < matmuls.size(); ++i)
     checkString(matmuls[i].name, concat("matmul ", i));
@@ -236,10 +243,12 @@ void Image::checkTensors() const {
     int64_t bytes = checkedMultiply(elementCount(dims(tensor), "program table: a tensor"),
                                     elementBytes(tensor.dtype), "program table: a tensor");
     if (bytes != tensor.bytes)
-      bad(what, " says ", tensor.bytes, " bytes, its shape ", shapeText(dims(tensor)), " has ", bytes);
+      bad(what, " says ", tensor.bytes, " bytes, its shape ", shapeText(dims(tensor)), " has ",
+          bytes);
     checkArenaRange(tensor.offset, tensor.bytes, what);
     bool isOutput = tensor.role == GALVATRON_RT_ROLE_OUTPUT;
-    if (tensor.batch_dim < -1 || (tensor.batch_dim != -1 && (!isOutput || tensor.batch_dim >= tensor.rank)))
+    if (tensor.batch_dim < -1 ||
+        (tensor.batch_dim != -1 && (!isOutput || tensor.batch_dim >= tensor.rank)))
       bad(what, " has batch_dim ", tensor.batch_dim);
     bool isFile = tensor.role == GALVATRON_RT_ROLE_INPUT || tensor.role == GALVATRON_RT_ROLE_LABELS;
     if ((isFile || isOutput) && !names.insert(string(tensor.name)).second)
@@ -255,7 +264,8 @@ void Image::checkResidentsApart() const {
   for (int64_t i = 0; i < tensors.size(); ++i)
     if (tensors[i].role <= GALVATRON_RT_ROLE_OPTIMIZER_STATE && tensors[i].bytes)
       ranges.push_back({tensors[i].offset, tensors[i].offset + tensors[i].bytes, i});
-  std::sort(ranges.begin(), ranges.end(), [](const Range &a, const Range &b) { return a.begin < b.begin; });
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range &a, const Range &b) { return a.begin < b.begin; });
   for (size_t i = 1; i < ranges.size(); ++i)
     if (ranges[i].begin < ranges[i - 1].end)
       bad("tensors '", string(tensors[ranges[i - 1].tensor].name), "' and '",
@@ -282,13 +292,14 @@ void Image::checkSaved() const {
     if (record.kind == GALVATRON_RT_SAVED_TRAINABLE && record.dtype != GALVATRON_RT_F32)
       bad(what, " is trainable and ", dtypeName(record.dtype));
     checkDims(record.dims, record.rank, what);
-    checkedMultiply(elementCount(dims(record), "program table: a saved tensor"), elementBytes(record.dtype),
-                    "program table: a saved tensor");
+    checkedMultiply(elementCount(dims(record), "program table: a saved tensor"),
+                    elementBytes(record.dtype), "program table: a saved tensor");
   }
   for (int64_t i = 0; i < aliases.size(); ++i) {
     checkString(aliases[i].name, concat("alias ", i));
     if (!inRange(aliases[i].saved, saved.size()))
-      bad("alias '", string(aliases[i].name), "' is of saved tensor ", aliases[i].saved, " of ", saved.size());
+      bad("alias '", string(aliases[i].name), "' is of saved tensor ", aliases[i].saved, " of ",
+          saved.size());
     addName(aliases[i].name);
   }
 }
@@ -306,7 +317,8 @@ void Image::checkViews() const {
     if (view.primary != 0 && view.primary != 1)
       bad(what, " has primary ", view.primary);
     if (tensor.dtype != saved[view.saved].dtype)
-      bad(what, " is ", dtypeName(tensor.dtype), " of a saved tensor of ", dtypeName(saved[view.saved].dtype));
+      bad(what, " is ", dtypeName(tensor.dtype), " of a saved tensor of ",
+          dtypeName(saved[view.saved].dtype));
     checkDims(view.strides, tensor.rank, what);
     viewsOf[view.tensor]++;
   }
@@ -352,7 +364,8 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       if (!inRange(row.function, functions.size()))
         bad(what, " runs function ", row.function, " of ", functions.size());
       if (row.n_args < 0 || row.first_arg < 0 || row.first_arg > args.size() - row.n_args)
-        bad(what, " has args ", row.first_arg, " to ", row.first_arg + row.n_args, " of ", args.size());
+        bad(what, " has args ", row.first_arg, " to ", row.first_arg + row.n_args, " of ",
+            args.size());
       int64_t frameBytes = functions[row.function].frame_bytes;
       if (row.frame == -1 && frameBytes)
         bad(what, " has no frame, its function needs ", frameBytes, " bytes");
@@ -369,8 +382,8 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       break;
     }
     case GALVATRON_RT_ACTION_PUBLISH_OUTPUT:
-      if (!inRange(row.tensor, tensors.size()) || tensors[row.tensor].role != GALVATRON_RT_ROLE_OUTPUT ||
-          row.micro_batch == -1)
+      if (!inRange(row.tensor, tensors.size()) ||
+          tensors[row.tensor].role != GALVATRON_RT_ROLE_OUTPUT || row.micro_batch == -1)
         bad(what, " publishes tensor ", row.tensor, " of micro-batch ", row.micro_batch);
       break;
     case GALVATRON_RT_ACTION_PUBLISH_GRADIENTS:

@@ -1,7 +1,7 @@
 // Image.h: the program table, checked once and then read through typed spans.
 //
-// The constructor trusts nothing: every index, range, size and string of the image is checked, so that the rest of
-// the runtime can use the records without looking again.
+// The constructor trusts nothing: every index, range, size and string of the image is checked, so
+// that the rest of the runtime can use the records without looking again.
 #ifndef GALVATRON_RT_CORE_IMAGE_H
 #define GALVATRON_RT_CORE_IMAGE_H
 

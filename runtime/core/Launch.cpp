@@ -25,10 +25,11 @@ int64_t environmentNumber(const char *name, int64_t otherwise) {
 
 bool launchedByMpi() { return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK"); }
 
-/// Gives a rank that mpirun bound to fewer cores than it has threads its share of the node's cores. A binding that the
-/// user asked mpirun for stays. Returns whether anything changed.
+/// Gives a rank that mpirun bound to fewer cores than it has threads its share of the node's cores.
+/// A binding that the user asked mpirun for stays. Returns whether anything changed.
 bool widenBinding(int64_t threads) {
-  if (!launchedByMpi() || std::getenv("OMPI_MCA_hwloc_base_binding_policy") || availableCores() >= threads)
+  if (!launchedByMpi() || std::getenv("OMPI_MCA_hwloc_base_binding_policy") ||
+      availableCores() >= threads)
     return false;
   int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
   int64_t ranks = environmentNumber("OMPI_COMM_WORLD_LOCAL_SIZE", 1);
@@ -79,7 +80,8 @@ void checkProcessor(const Image &image) {
   std::string list = missing[0];
   for (size_t i = 1; i < missing.size(); ++i)
     list += ", " + missing[i];
-  fail("this processor lacks ", list, ", which the program was compiled for; compile it with --cpu=x86-64-v3 or on "
+  fail("this processor lacks ", list,
+       ", which the program was compiled for; compile it with --cpu=x86-64-v3 or on "
        "this machine");
 }
 
@@ -87,8 +89,8 @@ std::string threadWarning(const Image &image) {
   int64_t threads = image.config().threads, cores = availableCores();
   if (threads <= cores)
     return "";
-  return concat("the program was compiled for ", threads, " threads and may use ", cores, cores == 1 ? " core" : " cores",
-                ": it runs, but more slowly");
+  return concat("the program was compiled for ", threads, " threads and may use ", cores,
+                cores == 1 ? " core" : " cores", ": it runs, but more slowly");
 }
 
 Job::Job(const Image &image) {
@@ -110,8 +112,8 @@ Job::Job(const Image &image) {
   if (started)
     MPI_Finalize();
   started = false;
-  fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks", " and was started with ", size_,
-       "; start it with mpirun -n ", wanted);
+  fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks",
+       " and was started with ", size_, "; start it with mpirun -n ", wanted);
 }
 
 Job::~Job() {

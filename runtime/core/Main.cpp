@@ -17,7 +17,8 @@ void printErrors(const std::string &program, const std::string &message) {
   size_t begin = 0;
   do {
     size_t end = std::min(message.find('\n', begin), message.size());
-    std::fprintf(stderr, "%s: error: %s\n", program.c_str(), message.substr(begin, end - begin).c_str());
+    std::fprintf(stderr, "%s: error: %s\n", program.c_str(),
+                 message.substr(begin, end - begin).c_str());
     begin = end + 1;
   } while (begin < message.size());
 }

@@ -16,8 +16,8 @@ std::string inputNames(const Image &image) {
   std::string names;
   for (const galvatron_rt_tensor_record &tensor : image.tensors)
     if (tensor.role == GALVATRON_RT_ROLE_INPUT || tensor.role == GALVATRON_RT_ROLE_LABELS)
-      names += concat(names.empty() ? "" : ", ", image.string(tensor.name), ".npy ", dtypeName(tensor.dtype),
-                      " [steps", tensor.rank ? ", " : "", [&] {
+      names += concat(names.empty() ? "" : ", ", image.string(tensor.name), ".npy ",
+                      dtypeName(tensor.dtype), " [steps", tensor.rank ? ", " : "", [&] {
                         std::string shape = shapeText(image.dims(tensor));
                         return shape.substr(1);
                       }());
@@ -26,27 +26,35 @@ std::string inputNames(const Image &image) {
 
 std::string footer(const Image &image, const std::string &program) {
   const galvatron_rt_config_record &config = image.config();
-  std::string text = "Data: a directory with one file per input, the first dimension is the step:\n  " +
-                     inputNames(image) + "\n\nExamples:\n";
+  std::string text =
+      "Data: a directory with one file per input, the first dimension is the step:\n  " +
+      inputNames(image) + "\n\nExamples:\n";
   switch (static_cast<galvatron_rt_optimizer>(config.optimizer)) {
   case GALVATRON_RT_OPTIMIZER_ADAMW:
-    text += concat("  ", program, " --data=data --steps=100 --lr=3e-3 --betas=0.9,0.95 --weight-decay=0.1 --clip-norm=1 ",
-                   "--lr-schedule=cosine --warmup=10 --log=log.jsonl --save=final.safetensors\n");
+    text += concat(
+        "  ", program,
+        " --data=data --steps=100 --lr=3e-3 --betas=0.9,0.95 --weight-decay=0.1 --clip-norm=1 ",
+        "--lr-schedule=cosine --warmup=10 --log=log.jsonl --save=final.safetensors\n");
     break;
   case GALVATRON_RT_OPTIMIZER_SGD:
-    text += concat("  ", program, " --data=data --steps=100 --lr=0.1 --momentum=0.9 --log=log.jsonl ",
-                   "--save=final.safetensors\n");
+    text +=
+        concat("  ", program, " --data=data --steps=100 --lr=0.1 --momentum=0.9 --log=log.jsonl ",
+               "--save=final.safetensors\n");
     break;
   case GALVATRON_RT_OPTIMIZER_NONE:
     break;
   }
-  text += concat("  ", program, " --data=data --forward-only --load=final.safetensors --save-outputs=out.safetensors\n");
-  text += concat("\nThreads (", config.threads, "), optimizer and shapes were fixed when the program was compiled.");
+  text += concat(
+      "  ", program,
+      " --data=data --forward-only --load=final.safetensors --save-outputs=out.safetensors\n");
+  text += concat("\nThreads (", config.threads,
+                 "), optimizer and shapes were fixed when the program was compiled.");
   return text;
 }
 
 /// Numbers must be finite and in a range; CLI11's own message would not say which.
-void checkNumber(const CLI::App &app, const char *flag, double value, double low, bool lowIncluded, double high) {
+void checkNumber(const CLI::App &app, const char *flag, double value, double low, bool lowIncluded,
+                 double high) {
   if (!app.count(flag))
     return;
   bool above = lowIncluded ? value >= low : value > low;
@@ -67,8 +75,9 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   if (config.optimizer == GALVATRON_RT_OPTIMIZER_ADAMW)
     hyper.weightDecay = 0.01;
 
-  CLI::App app(concat("Trains ", *image.string(config.model_name) ? image.string(config.model_name) : "a model",
-                      ". Compiled by ", image.string(config.compiler), "."));
+  CLI::App app(concat(
+      "Trains ", *image.string(config.model_name) ? image.string(config.model_name) : "a model",
+      ". Compiled by ", image.string(config.compiler), "."));
   app.name(program);
   app.footer(footer(image, program));
   app.set_help_flag("--help,-h", "Print this and exit");
@@ -86,28 +95,37 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
                  "For parameters of two or more dimensions; default 0.01 for AdamW, 0 for SGD")
       ->type_name("X");
   app.add_option("--momentum", hyper.momentum, "SGD: default 0")->type_name("X");
-  app.add_option("--clip-norm", hyper.clipNorm, "Scale gradients down to this norm; default: no clipping")
+  app.add_option("--clip-norm", hyper.clipNorm,
+                 "Scale gradients down to this norm; default: no clipping")
       ->type_name("X");
-  app.add_option("--lr-schedule", schedule, "constant, linear or cosine (to 0 at the end), default constant")
+  app.add_option("--lr-schedule", schedule,
+                 "constant, linear or cosine (to 0 at the end), default constant")
       ->type_name("NAME");
-  app.add_option("--warmup", hyper.warmup, "Steps in which the learning rate grows from 0, default 0")
+  app.add_option("--warmup", hyper.warmup,
+                 "Steps in which the learning rate grows from 0, default 0")
       ->type_name("N");
-  app.add_option("--log", options.log, "Write a JSON object per step to this file")->type_name("FILE");
+  app.add_option("--log", options.log, "Write a JSON object per step to this file")
+      ->type_name("FILE");
   app.add_option("--save", options.save, "Write the parameters to this safetensors file at the end")
       ->type_name("FILE");
   app.add_option("--save-gradients", options.saveGradients,
                  "Write the first step's gradients, before clipping, to this safetensors file")
       ->type_name("FILE");
-  app.add_option("--load", options.load, "Start from the parameters in this safetensors file")->type_name("FILE");
-  app.add_flag("--forward-only", options.forwardOnly, "Compute the loss and outputs, train nothing");
+  app.add_option("--load", options.load, "Start from the parameters in this safetensors file")
+      ->type_name("FILE");
+  app.add_flag("--forward-only", options.forwardOnly,
+               "Compute the loss and outputs, train nothing");
   app.add_option("--save-outputs", options.saveOutputs,
                  "With --forward-only: write the first batch's outputs to this safetensors file")
       ->type_name("FILE");
-  app.add_option("--eval-data", options.evalData, "Directory with data to evaluate on; logs eval_loss")
+  app.add_option("--eval-data", options.evalData,
+                 "Directory with data to evaluate on; logs eval_loss")
       ->type_name("DIR");
-  app.add_option("--eval-every", options.evalEvery, "Evaluate after every N-th step")->type_name("N");
-  app.add_flag("--nan-trace", options.nanTrace,
-               "Look at every result for the first NaN or infinity and name the op that made it (slower)");
+  app.add_option("--eval-every", options.evalEvery, "Evaluate after every N-th step")
+      ->type_name("N");
+  app.add_flag(
+      "--nan-trace", options.nanTrace,
+      "Look at every result for the first NaN or infinity and name the op that made it (slower)");
   app.add_flag("--profile", options.profile, "Print at the end where the time of the steps went");
 
   try {
@@ -138,8 +156,9 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   if (config.loss < 0 && !options.forwardOnly)
     wrong("this program has no loss; it runs with --forward-only");
   if (options.forwardOnly) {
-    for (const char *flag : {"--lr", "--betas", "--eps", "--weight-decay", "--momentum", "--clip-norm",
-                             "--lr-schedule", "--warmup", "--save", "--save-gradients", "--eval-data", "--eval-every"})
+    for (const char *flag :
+         {"--lr", "--betas", "--eps", "--weight-decay", "--momentum", "--clip-norm",
+          "--lr-schedule", "--warmup", "--save", "--save-gradients", "--eval-data", "--eval-every"})
       inapplicable(flag, "--forward-only trains nothing");
   } else {
     inapplicable("--save-outputs", "it needs --forward-only");

@@ -19,7 +19,8 @@ struct Options {
   bool profile = false;
 };
 
-/// Thrown when the program should end before it starts: after --help (status 0) or a wrong command line (status 2).
+/// Thrown when the program should end before it starts: after --help (status 0) or a wrong command
+/// line (status 2).
 struct CommandLineExit {
   int status;
   std::string text; // for standard output if status is 0, otherwise the error

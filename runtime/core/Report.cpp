@@ -28,7 +28,8 @@ std::string duration(double seconds) {
     std::snprintf(buffer, sizeof(buffer), "%lld:%02d:%02d", static_cast<long long>(whole / 3600),
                   static_cast<int>(whole / 60 % 60), static_cast<int>(whole % 60));
   else if (whole >= 60)
-    std::snprintf(buffer, sizeof(buffer), "%d:%02d", static_cast<int>(whole / 60), static_cast<int>(whole % 60));
+    std::snprintf(buffer, sizeof(buffer), "%d:%02d", static_cast<int>(whole / 60),
+                  static_cast<int>(whole % 60));
   else
     std::snprintf(buffer, sizeof(buffer), "%d s", static_cast<int>(whole));
   return buffer;
@@ -47,8 +48,8 @@ std::string logLine(const StepReport &report) {
     line += concat(", \"grad_norm\": ", numberText(report.gradNorm));
   if (report.hasLr)
     line += concat(", \"lr\": ", numberText(report.lr));
-  line += concat(", \"step_ms\": ", numberText(report.milliseconds), ", \"tokens_per_s\": ",
-                 numberText(report.tokensPerSecond));
+  line += concat(", \"step_ms\": ", numberText(report.milliseconds),
+                 ", \"tokens_per_s\": ", numberText(report.tokensPerSecond));
   if (report.hasEvalLoss)
     line += concat(", \"eval_loss\": ", numberText(report.evalLoss));
   return line + "}";
@@ -66,7 +67,8 @@ void Log::write(const StepReport &report) {
   if (!file)
     return;
   std::string line = logLine(report) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), file.get()) != line.size() || std::fflush(file.get()))
+  if (std::fwrite(line.data(), 1, line.size(), file.get()) != line.size() ||
+      std::fflush(file.get()))
     fail(systemMessage(path));
 }
 
@@ -82,7 +84,8 @@ void Progress::endLine() {
 
 void Progress::show(const StepReport &report) {
   double now = secondsNow(), last = report.milliseconds / 1e3;
-  // A moving average over about ten steps; the first step is slower (pages, caches) and is forgotten at once.
+  // A moving average over about ten steps; the first step is slower (pages, caches) and is
+  // forgotten at once.
   secondsPerStep = report.step <= 2 ? last : 0.9 * secondsPerStep + 0.1 * last;
   bool isLast = report.step == report.steps;
   double interval = terminal ? 0.05 : 1.0;
@@ -102,7 +105,8 @@ void Progress::show(const StepReport &report) {
     add("  eval loss %.4f", report.evalLoss);
   add("  %.0f tokens/s", report.tokensPerSecond);
   if (!isLast)
-    line += concat("  ", duration(secondsPerStep * static_cast<double>(report.steps - report.step)), " left");
+    line += concat("  ", duration(secondsPerStep * static_cast<double>(report.steps - report.step)),
+                   " left");
   if (!terminal) {
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);

@@ -44,8 +44,8 @@ private:
   std::unique_ptr<FILE, Closer> file;
 };
 
-/// Progress on standard output: one line that is redrawn on a terminal, lines otherwise (every step of a short run, at
-/// most about one a second of a long one).
+/// Progress on standard output: one line that is redrawn on a terminal, lines otherwise (every step
+/// of a short run, at most about one a second of a long one).
 class Progress {
 public:
   Progress();

@@ -30,7 +30,9 @@ void writeHyper(const Hyper &hyper, int64_t step, float *out) {
   double t = static_cast<double>(step), lr = learningRate(hyper, step);
   double correction1 = 1 - std::pow(hyper.beta1, t), correction2 = 1 - std::pow(hyper.beta2, t);
   std::fill_n(out, GALVATRON_RT_HYPER_COUNT, 0.0f);
-  auto set = [&](galvatron_rt_hyper index, double value) { out[index] = static_cast<float>(value); };
+  auto set = [&](galvatron_rt_hyper index, double value) {
+    out[index] = static_cast<float>(value);
+  };
   set(GALVATRON_RT_HYPER_LR, lr);
   set(GALVATRON_RT_HYPER_BETA1, hyper.beta1);
   set(GALVATRON_RT_HYPER_BETA2, hyper.beta2);
@@ -39,7 +41,8 @@ void writeHyper(const Hyper &hyper, int64_t step, float *out) {
   set(GALVATRON_RT_HYPER_BIAS1, 1 / correction1);
   set(GALVATRON_RT_HYPER_BIAS2, 1 / std::sqrt(correction2));
   set(GALVATRON_RT_HYPER_MOMENTUM, hyper.momentum);
-  set(GALVATRON_RT_HYPER_MAX_NORM, hyper.clipNorm > 0 ? hyper.clipNorm : std::numeric_limits<double>::infinity());
+  set(GALVATRON_RT_HYPER_MAX_NORM,
+      hyper.clipNorm > 0 ? hyper.clipNorm : std::numeric_limits<double>::infinity());
   set(GALVATRON_RT_HYPER_FIRST_STEP, step == 1);
   set(GALVATRON_RT_HYPER_ONE_MINUS_BETA1, 1 - hyper.beta1);
   set(GALVATRON_RT_HYPER_ONE_MINUS_BETA2, 1 - hyper.beta2);

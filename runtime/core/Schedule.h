@@ -19,10 +19,10 @@ struct Hyper {
   int64_t steps = 1;  // of the whole run
 };
 
-/// Learning rate of step `step` (the first is 1), as transformers' get_*_schedule_with_warmup define it: with s =
-/// step - 1 steps done, lr * s / warmup during warmup; then lr, or lr * (steps - s) / (steps - warmup), or lr * (1 +
-/// cos(pi * (s - warmup) / (steps - warmup))) / 2. So a warmup starts at 0, and the decays would reach 0 at step
-/// steps + 1.
+/// Learning rate of step `step` (the first is 1), as transformers' get_*_schedule_with_warmup
+/// define it: with s = step - 1 steps done, lr * s / warmup during warmup; then lr, or lr * (steps
+/// - s) / (steps - warmup), or lr * (1 + cos(pi * (s - warmup) / (steps - warmup))) / 2. So a
+/// warmup starts at 0, and the decays would reach 0 at step steps + 1.
 double learningRate(const Hyper &hyper, int64_t step);
 
 /// Fills GALVATRON_RT_HYPER_COUNT floats for step `step`.

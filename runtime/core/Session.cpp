@@ -8,8 +8,8 @@
 namespace galvatron_rt {
 
 Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights)
-    : options(given), owned(std::make_unique<galvatron_rt_context>(raw)), context(*owned), image(context.image),
-      data(image, options.data), log(options.log), executor(context) {
+    : options(given), owned(std::make_unique<galvatron_rt_context>(raw)), context(*owned),
+      image(context.image), data(image, options.data), log(options.log), executor(context) {
   if (options.steps == 0)
     options.steps = data.count();
   options.hyper.steps = options.steps;
@@ -19,7 +19,8 @@ Session::Session(const galvatron_rt_image *raw, const Options &given, const std:
   if (!options.save.empty())
     saver = std::make_unique<WeightsSaver>(context, options.save, WeightsSaver::Kind::Parameters);
   if (!options.saveGradients.empty())
-    gradientSaver = std::make_unique<WeightsSaver>(context, options.saveGradients, WeightsSaver::Kind::Gradients);
+    gradientSaver = std::make_unique<WeightsSaver>(context, options.saveGradients,
+                                                   WeightsSaver::Kind::Gradients);
   if (!options.saveOutputs.empty())
     openOutputs();
   executor.traceNumbers(options.nanTrace);
@@ -143,18 +144,24 @@ StepReport Session::step(int64_t number) {
 void Session::checkLoss(const StepReport &report) {
   if (!report.hasLoss || std::isfinite(report.loss))
     return;
-  std::string cause = !options.nanTrace ? "; run it again with --nan-trace to see where it comes from"
+  std::string cause = !options.nanTrace
+                          ? "; run it again with --nan-trace to see where it comes from"
                       : executor.firstInfinity().empty() ? ""
                                                          : "\n" + executor.firstInfinity();
   fail("step ", report.step, ": the loss is ",
-       std::isnan(report.loss) ? "nan" : report.loss > 0 ? "inf" : "-inf", cause);
+       std::isnan(report.loss) ? "nan"
+       : report.loss > 0       ? "inf"
+                               : "-inf",
+       cause);
 }
 
 void Session::run() {
   bool outputsWanted = outputs != nullptr, gradientsWanted = gradientSaver != nullptr;
   if (outputsWanted) {
     outputs->begin();
-    executor.publishOutput = [this](int64_t tensor, int64_t microBatch) { publishOutput(tensor, microBatch); };
+    executor.publishOutput = [this](int64_t tensor, int64_t microBatch) {
+      publishOutput(tensor, microBatch);
+    };
   }
   if (gradientsWanted)
     executor.publishGradients = [this] { gradientSaver->save(); };

@@ -1,7 +1,8 @@
 // Threads.h: the thread team, which is oneDNN's.
 //
-// Debian's oneDNN runs on libgomp, and two teams in one process fight for the cores. So the runtime forks on libgomp
-// too, by its plain C entry points, whichever compiler builds it (clang's own OpenMP would bring a second team).
+// Debian's oneDNN runs on libgomp, and two teams in one process fight for the cores. So the runtime
+// forks on libgomp too, by its plain C entry points, whichever compiler builds it (clang's own
+// OpenMP would bring a second team).
 #ifndef GALVATRON_RT_CORE_THREADS_H
 #define GALVATRON_RT_CORE_THREADS_H
 
@@ -25,12 +26,14 @@ inline void useThreads(int64_t threads) {
   omp_set_num_threads(static_cast<int>(threads));
 }
 
-/// Calls body(thread) for thread in [0, threads), on one thread each, and returns when all have returned. `body`
-/// must not throw.
+/// Calls body(thread) for thread in [0, threads), on one thread each, and returns when all have
+/// returned. `body` must not throw.
 template <typename Body> void onEachThread(int64_t threads, const Body &body) {
   if (threads <= 1)
     return body(int64_t(0));
-  auto trampoline = [](void *data) { (*static_cast<const Body *>(data))(int64_t(omp_get_thread_num())); };
+  auto trampoline = [](void *data) {
+    (*static_cast<const Body *>(data))(int64_t(omp_get_thread_num()));
+  };
   GOMP_parallel(trampoline, const_cast<Body *>(&body), static_cast<unsigned>(threads), 0);
 }
 
@@ -38,8 +41,8 @@ struct Range {
   int64_t begin, end;
 };
 
-/// Part `part` of `parts` nearly equal parts of [0, size), cut at multiples of `grain`. Earlier parts are the longer
-/// ones; parts may be empty.
+/// Part `part` of `parts` nearly equal parts of [0, size), cut at multiples of `grain`. Earlier
+/// parts are the longer ones; parts may be empty.
 inline Range splitRange(int64_t size, int64_t grain, int64_t part, int64_t parts) {
   int64_t grains = (size + grain - 1) / grain;
   int64_t each = grains / parts, extra = grains % parts;

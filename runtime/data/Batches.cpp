@@ -11,8 +11,8 @@ Batches::Batches(const Image &image, const std::string &directory) {
       continue;
     Dims dims = image.dims(tensor);
     try {
-      sources.push_back({i, NpyFile(concat(directory, "/", image.string(tensor.name), ".npy"), tensor.dtype,
-                                    std::vector<int64_t>(dims.begin(), dims.end()))});
+      sources.push_back({i, NpyFile(concat(directory, "/", image.string(tensor.name), ".npy"),
+                                    tensor.dtype, std::vector<int64_t>(dims.begin(), dims.end()))});
     } catch (const Error &e) {
       problems += concat(problems.empty() ? "" : "\n", e.what());
     }
@@ -24,9 +24,9 @@ Batches::Batches(const Image &image, const std::string &directory) {
   batchCount = sources[0].file.records();
   for (const Source &source : sources)
     if (source.file.records() != batchCount)
-      fail("directory '", directory, "': '", image.string(image.tensors[source.tensor].name), ".npy' has ",
-           source.file.records(), " steps, '", image.string(image.tensors[sources[0].tensor].name), ".npy' has ",
-           batchCount);
+      fail("directory '", directory, "': '", image.string(image.tensors[source.tensor].name),
+           ".npy' has ", source.file.records(), " steps, '",
+           image.string(image.tensors[sources[0].tensor].name), ".npy' has ", batchCount);
 }
 
 void Batches::fill(galvatron_rt_context &context, int64_t index) const {

@@ -11,7 +11,8 @@ namespace galvatron_rt {
 
 class Batches {
 public:
-  /// Opens the file of every INPUT and LABELS tensor. Reports all that are wrong at once, a line each.
+  /// Opens the file of every INPUT and LABELS tensor. Reports all that are wrong at once, a line
+  /// each.
   Batches(const Image &image, const std::string &directory);
 
   /// Global batches in the directory, the same in each file; 1 if the model has no input.

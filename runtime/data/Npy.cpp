@@ -1,5 +1,5 @@
-// Npy.cpp: see Npy.h. The header is a Python dictionary in a fixed order of keys or not; a small reader takes exactly
-// what numpy.save writes.
+// Npy.cpp: see Npy.h. The header is a Python dictionary in a fixed order of keys or not; a small
+// reader takes exactly what numpy.save writes.
 #include "data/Npy.h"
 
 #include "core/Image.h"
@@ -50,7 +50,9 @@ public:
   }
 
 private:
-  [[noreturn]] void bad(const std::string &why) { fail("file '", path, "': its .npy header ", why); }
+  [[noreturn]] void bad(const std::string &why) {
+    fail("file '", path, "': its .npy header ", why);
+  }
   void skipSpace() {
     while (at < text.size() && std::isspace(static_cast<unsigned char>(text[at])))
       ++at;
@@ -156,7 +158,8 @@ NpyFile::NpyFile(const std::string &path, int64_t dtype, const std::vector<int64
     fail("file '", path, "': not an .npy file: it does not begin with \\x93NUMPY");
   int version = start[6];
   if (version < 1 || version > 3)
-    fail("file '", path, "': .npy format ", version, ".", int(start[7]), " is not known, wanted 1.0, 2.0 or 3.0");
+    fail("file '", path, "': .npy format ", version, ".", int(start[7]),
+         " is not known, wanted 1.0, 2.0 or 3.0");
   int64_t prefix = version == 1 ? 10 : 12;
   int64_t length = start[8] | start[9] << 8;
   if (version > 1)
@@ -171,24 +174,26 @@ NpyFile::NpyFile(const std::string &path, int64_t dtype, const std::vector<int64
   if (!fileElementBytes)
     fail("file '", path, "': dtype is ", header.descr, ", wanted ", wantedDescr(dtype));
   if (header.fortran)
-    fail("file '", path, "': the array is in fortran order, wanted C order (numpy.ascontiguousarray)");
+    fail("file '", path,
+         "': the array is in fortran order, wanted C order (numpy.ascontiguousarray)");
   widen = dtype == GALVATRON_RT_I64 && fileElementBytes == 4;
   if (header.shape.empty() || header.shape[0] < 1 ||
       std::vector<int64_t>(header.shape.begin() + 1, header.shape.end()) != wanted) {
     std::string steps = "[steps";
     for (int64_t dim : wanted)
       steps += concat(", ", dim);
-    fail("file '", path, "': shape is ", shapeText(header.shape), ", wanted ", steps, "] with at least one step");
+    fail("file '", path, "': shape is ", shapeText(header.shape), ", wanted ", steps,
+         "] with at least one step");
   }
   recordCount = header.shape[0];
   for (int64_t dim : wanted)
     recordElements = checkedMultiply(recordElements, dim, "an .npy record");
-  int64_t bytes = checkedMultiply(checkedMultiply(recordElements, recordCount, "an .npy file"), fileElementBytes,
-                                  "an .npy file");
+  int64_t bytes = checkedMultiply(checkedMultiply(recordElements, recordCount, "an .npy file"),
+                                  fileElementBytes, "an .npy file");
   dataOffset = prefix + length;
   if (size - dataOffset < bytes)
-    fail("file '", path, "' is truncated: shape ", shapeText(header.shape), " needs ", bytes, " bytes of data, found ",
-         size - dataOffset);
+    fail("file '", path, "' is truncated: shape ", shapeText(header.shape), " needs ", bytes,
+         " bytes of data, found ", size - dataOffset);
 }
 
 void NpyFile::read(int64_t record, void *data) const {

@@ -10,9 +10,9 @@ namespace galvatron_rt {
 
 class NpyFile {
 public:
-  /// Opens a file whose records (what follows the first dimension) have the dtype (GALVATRON_RT_) and shape. The
-  /// formats 1.0, 2.0 and 3.0 are read; i64 takes 32-bit integers, too. An Error names the file, what was found and
-  /// what was wanted.
+  /// Opens a file whose records (what follows the first dimension) have the dtype (GALVATRON_RT_)
+  /// and shape. The formats 1.0, 2.0 and 3.0 are read; i64 takes 32-bit integers, too. An Error
+  /// names the file, what was found and what was wanted.
   NpyFile(const std::string &path, int64_t dtype, const std::vector<int64_t> &shape);
 
   int64_t records() const { return recordCount; }

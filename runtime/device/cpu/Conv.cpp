@@ -1,5 +1,6 @@
-// Conv.cpp: see Conv.h. oneDNN's fast convolutions want blocked layouts; tensors of a program are row-major. So the
-// kernel chooses its layouts, and operands that differ are copied into and out of the caller's scratch memory.
+// Conv.cpp: see Conv.h. oneDNN's fast convolutions want blocked layouts; tensors of a program are
+// row-major. So the kernel chooses its layouts, and operands that differ are copied into and out of
+// the caller's scratch memory.
 #include "device/cpu/Conv.h"
 
 #include <cstring>
@@ -22,10 +23,10 @@ Shapes checkRecord(const galvatron_rt_conv_record &r, const std::string &what) {
     fail(what, " computes a gradient of its input, which has no bias");
   if (r.spatial_rank < 1 || r.spatial_rank > 3)
     fail(what, " has ", r.spatial_rank, " spatial dimensions, wanted 1 to 3");
-  if (r.batch < 1 || r.in_channels < 1 || r.out_channels < 1 || r.groups < 1 || r.in_channels % r.groups ||
-      r.out_channels % r.groups)
-    fail(what, " has batch ", r.batch, ", ", r.in_channels, " to ", r.out_channels, " channels in ", r.groups,
-         " groups");
+  if (r.batch < 1 || r.in_channels < 1 || r.out_channels < 1 || r.groups < 1 ||
+      r.in_channels % r.groups || r.out_channels % r.groups)
+    fail(what, " has batch ", r.batch, ", ", r.in_channels, " to ", r.out_channels, " channels in ",
+         r.groups, " groups");
   Shapes s;
   s.src = {r.batch, r.in_channels};
   s.dst = {r.batch, r.out_channels};
@@ -35,10 +36,11 @@ Shapes checkRecord(const galvatron_rt_conv_record &r, const std::string &what) {
   else
     s.weights = {r.out_channels, r.in_channels};
   for (int64_t d = 0; d < r.spatial_rank; ++d) {
-    if (r.src[d] < 1 || r.kernel[d] < 1 || r.strides[d] < 1 || r.dilations[d] < 1 || r.pads_begin[d] < 0 ||
-        r.pads_end[d] < 0)
-      fail(what, " has size ", r.src[d], ", kernel ", r.kernel[d], ", stride ", r.strides[d], ", dilation ",
-           r.dilations[d], ", padding ", r.pads_begin[d], " and ", r.pads_end[d], " in spatial dimension ", d);
+    if (r.src[d] < 1 || r.kernel[d] < 1 || r.strides[d] < 1 || r.dilations[d] < 1 ||
+        r.pads_begin[d] < 0 || r.pads_end[d] < 0)
+      fail(what, " has size ", r.src[d], ", kernel ", r.kernel[d], ", stride ", r.strides[d],
+           ", dilation ", r.dilations[d], ", padding ", r.pads_begin[d], " and ", r.pads_end[d],
+           " in spatial dimension ", d);
     int64_t window = (r.kernel[d] - 1) * r.dilations[d] + 1;
     int64_t padded = r.src[d] + r.pads_begin[d] + r.pads_end[d];
     int64_t expected = padded < window ? 0 : (padded - window) / r.strides[d] + 1;
@@ -50,7 +52,8 @@ Shapes checkRecord(const galvatron_rt_conv_record &r, const std::string &what) {
     s.strides.push_back(r.strides[d]);
     s.dilations.push_back(r.dilations[d] - 1);
     s.padsBegin.push_back(r.pads_begin[d]);
-    // oneDNN computes the result's size from the padding, so what a stride leaves over is taken off.
+    // oneDNN computes the result's size from the padding, so what a stride leaves over is taken
+    // off.
     s.padsEnd.push_back((r.dst[d] - 1) * r.strides[d] + window - r.src[d] - r.pads_begin[d]);
   }
   return s;
@@ -93,7 +96,8 @@ int64_t Conv::reserve(int64_t bytes) {
   return offset;
 }
 
-void Conv::addOperand(int index, const memory::desc &plain, const memory::desc &used, bool isResult) {
+void Conv::addOperand(int index, const memory::desc &plain, const memory::desc &used,
+                      bool isResult) {
   Operand operand;
   operand.index = index;
   operand.plain = plain;
@@ -102,8 +106,10 @@ void Conv::addOperand(int index, const memory::desc &plain, const memory::desc &
   if (plain != used) {
     operand.copyOffset = reserve(static_cast<int64_t>(used.get_size()));
     const dnnl::engine &engine = cpuEngine();
-    operand.reorderDesc.emplace(engine, isResult ? used : plain, engine, isResult ? plain : used, userScratch());
-    operand.reorderScratch = reserve(static_cast<int64_t>(operand.reorderDesc->scratchpad_desc().get_size()));
+    operand.reorderDesc.emplace(engine, isResult ? used : plain, engine, isResult ? plain : used,
+                                userScratch());
+    operand.reorderScratch =
+        reserve(static_cast<int64_t>(operand.reorderDesc->scratchpad_desc().get_size()));
   }
   operands.push_back(operand);
 }
@@ -125,8 +131,9 @@ Conv::Conv(const galvatron_rt_conv_record &r, const std::string &what)
     memory::desc bias = hasBias ? rowMajor(s.bias) : memory::desc();
     const auto algorithm = dnnl::algorithm::convolution_direct;
     bool isForward = r.direction == GALVATRON_RT_CONV_FORWARD;
-    Forward::desc forward(isForward ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training,
-                          algorithm, src, weights, bias, dst, s.strides, s.dilations, s.padsBegin, s.padsEnd);
+    Forward::desc forward(
+        isForward ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training,
+        algorithm, src, weights, bias, dst, s.strides, s.dilations, s.padsBegin, s.padsEnd);
     dnnl::convolution_forward::primitive_desc forwardDesc(forward, userScratch(), cpuEngine());
     switch (static_cast<galvatron_rt_conv_direction>(r.direction)) {
     case GALVATRON_RT_CONV_FORWARD: {
@@ -141,7 +148,8 @@ Conv::Conv(const galvatron_rt_conv_record &r, const std::string &what)
       break;
     }
     case GALVATRON_RT_CONV_BACKWARD_DATA: {
-      Data::desc backward(algorithm, src, weights, dst, s.strides, s.dilations, s.padsBegin, s.padsEnd);
+      Data::desc backward(algorithm, src, weights, dst, s.strides, s.dilations, s.padsBegin,
+                          s.padsEnd);
       Data::primitive_desc desc =
           preferScratch(Data::primitive_desc(backward, userScratch(), cpuEngine(), forwardDesc));
       addOperand(DNNL_ARG_DIFF_SRC, rowMajor(s.src), desc.diff_src_desc(), true);
@@ -152,7 +160,8 @@ Conv::Conv(const galvatron_rt_conv_record &r, const std::string &what)
       break;
     }
     case GALVATRON_RT_CONV_BACKWARD_WEIGHTS: {
-      Weights::desc backward(algorithm, src, weights, bias, dst, s.strides, s.dilations, s.padsBegin, s.padsEnd);
+      Weights::desc backward(algorithm, src, weights, bias, dst, s.strides, s.dilations,
+                             s.padsBegin, s.padsEnd);
       Weights::primitive_desc desc =
           preferScratch(Weights::primitive_desc(backward, userScratch(), cpuEngine(), forwardDesc));
       addOperand(DNNL_ARG_SRC, rowMajor(s.src), desc.src_desc(), false);
@@ -176,10 +185,11 @@ void Conv::prepare() {
       if (operand.reorderDesc) {
         const memory::desc &from = operand.isResult ? operand.used : operand.plain;
         const memory::desc &to = operand.isResult ? operand.plain : operand.used;
-        operand.reorder = BoundPrimitive(dnnl::reorder(*operand.reorderDesc),
-                                         {{DNNL_ARG_FROM, from},
-                                          {DNNL_ARG_TO, to},
-                                          {DNNL_ARG_SCRATCHPAD, operand.reorderDesc->scratchpad_desc()}});
+        operand.reorder =
+            BoundPrimitive(dnnl::reorder(*operand.reorderDesc),
+                           {{DNNL_ARG_FROM, from},
+                            {DNNL_ARG_TO, to},
+                            {DNNL_ARG_SCRATCHPAD, operand.reorderDesc->scratchpad_desc()}});
       }
     }
     arguments.push_back({DNNL_ARG_SCRATCHPAD, scratchDesc});

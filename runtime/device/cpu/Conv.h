@@ -24,16 +24,18 @@ public:
 private:
   struct Operand {
     dnnl::memory::desc plain, used; // as the caller has it, as the kernel wants it
-    int index;               // DNNL_ARG_...
+    int index;                      // DNNL_ARG_...
     bool isResult = false;
-    int64_t copyOffset = -1; // of a copy in the kernel's layout in the scratch memory; -1 = used in place
+    int64_t copyOffset =
+        -1; // of a copy in the kernel's layout in the scratch memory; -1 = used in place
     int64_t reorderScratch = 0;
     std::optional<dnnl::reorder::primitive_desc> reorderDesc;
     BoundPrimitive reorder;
   };
 
   template <typename PrimitiveDesc> void take(PrimitiveDesc desc);
-  void addOperand(int index, const dnnl::memory::desc &plain, const dnnl::memory::desc &used, bool isResult);
+  void addOperand(int index, const dnnl::memory::desc &plain, const dnnl::memory::desc &used,
+                  bool isResult);
   int64_t reserve(int64_t bytes);
 
   std::string what, name;

@@ -1,15 +1,16 @@
 // CpuDevice.cpp: the CPU backend: oneDNN and our strided products, on one libgomp team.
 #include "core/Device.h"
+#include "core/Threads.h"
 #include "device/cpu/Conv.h"
 #include "device/cpu/Matmul.h"
-#include "core/Threads.h"
 
 #include <cstring>
 
 namespace galvatron_rt {
 namespace {
 
-// Below this many bytes a second thread costs more than it saves (a fork and join is a few microseconds).
+// Below this many bytes a second thread costs more than it saves (a fork and join is a few
+// microseconds).
 constexpr int64_t smallBytes = 256 << 10;
 
 class CpuDevice : public Device {
@@ -18,10 +19,12 @@ public:
     int64_t level = image.config().cpu_level;
     useCpuLevel(level);
     useThreads(threads);
-    auto checkScratch = [](const std::string &what, int64_t planned, int64_t wanted, const char *implementation) {
+    auto checkScratch = [](const std::string &what, int64_t planned, int64_t wanted,
+                           const char *implementation) {
       if (planned != wanted)
-        fail(what, " was compiled for ", planned, " bytes of scratch memory, but here (", implementation, ") needs ",
-             wanted, "; compile the program again with this machine's oneDNN");
+        fail(what, " was compiled for ", planned, " bytes of scratch memory, but here (",
+             implementation, ") needs ", wanted,
+             "; compile the program again with this machine's oneDNN");
     };
     for (const galvatron_rt_matmul_record &record : image.matmuls) {
       std::string what = concat("matmul '", image.string(record.name), "'");
@@ -57,7 +60,8 @@ public:
     matmuls[descriptor].run(lhs, rhs, bias, out, scratch);
   }
 
-  void conv(int64_t descriptor, void *src, void *weights, void *bias, void *dst, void *scratch) override {
+  void conv(int64_t descriptor, void *src, void *weights, void *bias, void *dst,
+            void *scratch) override {
     useThreads(threads);
     convs[descriptor].run(src, weights, bias, dst, scratch);
   }
@@ -78,18 +82,24 @@ public:
   }
 
   void zero(void *data, int64_t bytes) override {
-    onParts(bytes, [&](Range range) { std::memset(static_cast<char *>(data) + range.begin, 0, range.end - range.begin); });
+    onParts(bytes, [&](Range range) {
+      std::memset(static_cast<char *>(data) + range.begin, 0, range.end - range.begin);
+    });
   }
 
   void copy(void *dst, const void *src, int64_t bytes) override {
     onParts(bytes, [&](Range range) {
-      std::memcpy(static_cast<char *>(dst) + range.begin, static_cast<const char *>(src) + range.begin,
-                  range.end - range.begin);
+      std::memcpy(static_cast<char *>(dst) + range.begin,
+                  static_cast<const char *>(src) + range.begin, range.end - range.begin);
     });
   }
 
-  const char *matmulImplementation(int64_t descriptor) const override { return matmuls[descriptor].implementation(); }
-  const char *convImplementation(int64_t descriptor) const override { return convs[descriptor].implementation(); }
+  const char *matmulImplementation(int64_t descriptor) const override {
+    return matmuls[descriptor].implementation();
+  }
+  const char *convImplementation(int64_t descriptor) const override {
+    return convs[descriptor].implementation();
+  }
 
 private:
   template <typename Body> void onParts(int64_t bytes, const Body &body) {
@@ -110,7 +120,8 @@ private:
 
 /// Asks `make(what)` for scratch bytes, as a program with that many threads would.
 template <typename Make>
-int askScratch(int64_t threads, int64_t level, int64_t *bytes, char *error, size_t errorSize, Make make) {
+int askScratch(int64_t threads, int64_t level, int64_t *bytes, char *error, size_t errorSize,
+               Make make) {
   int before = omp_get_max_threads();
   int code = 0;
   try {
@@ -129,20 +140,25 @@ int askScratch(int64_t threads, int64_t level, int64_t *bytes, char *error, size
 
 } // namespace
 
-std::unique_ptr<Device> makeCpuDevice(const Image &image) { return std::make_unique<CpuDevice>(image); }
+std::unique_ptr<Device> makeCpuDevice(const Image &image) {
+  return std::make_unique<CpuDevice>(image);
+}
 
 } // namespace galvatron_rt
 
 using namespace galvatron_rt;
 
-extern "C" int galvatron_rt_matmul_scratch_bytes(const galvatron_rt_matmul_record *record, int64_t threads,
-                                                 int64_t cpu_level, int64_t *bytes, char *error, size_t error_size) {
-  return askScratch(threads, cpu_level, bytes, error, error_size,
-                    [&] { return Matmul(*record, threads, cpu_level, "the matmul").scratchBytes(); });
+extern "C" int galvatron_rt_matmul_scratch_bytes(const galvatron_rt_matmul_record *record,
+                                                 int64_t threads, int64_t cpu_level, int64_t *bytes,
+                                                 char *error, size_t error_size) {
+  return askScratch(threads, cpu_level, bytes, error, error_size, [&] {
+    return Matmul(*record, threads, cpu_level, "the matmul").scratchBytes();
+  });
 }
 
-extern "C" int galvatron_rt_conv_scratch_bytes(const galvatron_rt_conv_record *record, int64_t threads,
-                                               int64_t cpu_level, int64_t *bytes, char *error, size_t error_size) {
+extern "C" int galvatron_rt_conv_scratch_bytes(const galvatron_rt_conv_record *record,
+                                               int64_t threads, int64_t cpu_level, int64_t *bytes,
+                                               char *error, size_t error_size) {
   return askScratch(threads, cpu_level, bytes, error, error_size,
                     [&] { return Conv(*record, "the convolution").scratchBytes(); });
 }

@@ -1,9 +1,10 @@
-// Gemm.cpp: cuts a product into blocks and gives each thread a run of them. An element of the result is summed by one
-// thread in the order of k, so that the bits do not even depend on the number of threads.
+// Gemm.cpp: cuts a product into blocks and gives each thread a run of them. An element of the
+// result is summed by one thread in the order of k, so that the bits do not even depend on the
+// number of threads.
 #include "device/cpu/Gemm.h"
 
-#include "device/cpu/GemmKernel.h"
 #include "core/Threads.h"
+#include "device/cpu/GemmKernel.h"
 
 namespace galvatron_rt {
 namespace {
@@ -20,8 +21,11 @@ struct Blocking {
   Blocking(const GemmProblem &p, int64_t threads, const GemmKernel &kernel) {
     rows = kernel.tileRows * 40;
     columns = kernel.panelColumns * 4;
-    // Enough blocks that no thread waits long for another; narrow blocks first, as each packs its own columns.
-    auto enough = [&] { return p.batchCount() * pieces(p.m, rows) * pieces(p.n, columns) >= 4 * threads; };
+    // Enough blocks that no thread waits long for another; narrow blocks first, as each packs its
+    // own columns.
+    auto enough = [&] {
+      return p.batchCount() * pieces(p.m, rows) * pieces(p.n, columns) >= 4 * threads;
+    };
     while (threads > 1 && !enough() && columns > kernel.panelColumns)
       columns /= 2;
     while (threads > 1 && !enough() && rows > kernel.tileRows * 5)
@@ -45,8 +49,8 @@ const char *gemmName(int64_t cpuLevel) {
   return cpuLevel == GALVATRON_RT_CPU_X86_64_V4 ? "packed:avx512" : "packed:avx2";
 }
 
-void gemm(const GemmProblem &p, int64_t threads, int64_t cpuLevel, const float *lhs, const float *rhs,
-          const float *bias, float *out, void *scratch) {
+void gemm(const GemmProblem &p, int64_t threads, int64_t cpuLevel, const float *lhs,
+          const float *rhs, const float *bias, float *out, void *scratch) {
   const GemmKernel &kernel = kernelFor(cpuLevel);
   Blocking blocking(p, threads, kernel);
   int64_t rowBlocks = pieces(p.m, blocking.rows), columnBlocks = pieces(p.n, blocking.columns);

@@ -1,8 +1,9 @@
 // Gemm.h: matrix products of any strides, without allocating.
 //
-// oneDNN 2.6 has fast kernels for dense operands only. For others (attention heads inside a fused projection, a
-// transposed result) it falls back to one that allocates its packing buffers at every call, or to a reference loop a
-// thousand times slower. This kernel packs from any strides into the caller's scratch memory.
+// oneDNN 2.6 has fast kernels for dense operands only. For others (attention heads inside a fused
+// projection, a transposed result) it falls back to one that allocates its packing buffers at every
+// call, or to a reference loop a thousand times slower. This kernel packs from any strides into the
+// caller's scratch memory.
 #ifndef GALVATRON_RT_DEVICE_CPU_GEMM_H
 #define GALVATRON_RT_DEVICE_CPU_GEMM_H
 
@@ -12,7 +13,8 @@
 
 namespace galvatron_rt {
 
-/// out[b.., i, j] = sum over p of lhs[b.., i, p] * rhs[b.., p, j] (+ bias[j]) (+ out); strides in elements.
+/// out[b.., i, j] = sum over p of lhs[b.., i, p] * rhs[b.., p, j] (+ bias[j]) (+ out); strides in
+/// elements.
 struct GemmProblem {
   struct Batch {
     int64_t size, lhs, rhs, out;
@@ -40,8 +42,8 @@ int64_t gemmScratchBytes(const GemmProblem &problem, int64_t threads, int64_t cp
 const char *gemmName(int64_t cpuLevel);
 
 /// Computes the problem. The same threads give the same bits.
-void gemm(const GemmProblem &problem, int64_t threads, int64_t cpuLevel, const float *lhs, const float *rhs,
-          const float *bias, float *out, void *scratch);
+void gemm(const GemmProblem &problem, int64_t threads, int64_t cpuLevel, const float *lhs,
+          const float *rhs, const float *bias, float *out, void *scratch);
 
 } // namespace galvatron_rt
 

@@ -1,11 +1,14 @@
-// GemmKernel.h: the inner part of gemm(), compiled once per instruction set (GemmAvx2.cpp, GemmAvx512.cpp).
+// GemmKernel.h: the inner part of gemm(), compiled once per instruction set (GemmAvx2.cpp,
+// GemmAvx512.cpp).
 //
-// A block of the result is computed chunk by chunk of k. Of each chunk, the right side is packed into panels of
-// columns (or read in place where it already is one), the left side is read in place, one broadcast element at a
-// time. A tile of up to tileRows x panel results stays in registers over the chunk.
+// A block of the result is computed chunk by chunk of k. Of each chunk, the right side is packed
+// into panels of columns (or read in place where it already is one), the left side is read in
+// place, one broadcast element at a time. A tile of up to tileRows x panel results stays in
+// registers over the chunk.
 //
-// Nothing here may be an inline function that other translation units also have: the linker would keep one copy, and
-// it might be the one for the larger instruction set. Hence no library header and one anonymous namespace.
+// Nothing here may be an inline function that other translation units also have: the linker would
+// keep one copy, and it might be the one for the larger instruction set. Hence no library header
+// and one anonymous namespace.
 #ifndef GALVATRON_RT_DEVICE_CPU_GEMMKERNEL_H
 #define GALVATRON_RT_DEVICE_CPU_GEMMKERNEL_H
 
@@ -44,8 +47,8 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
 
   /// target[r, :] (+)= lhs[r, :] . panel; `used` vectors of each row.
   template <int tileRows, int used>
-  static void tile(int64_t k, const float *lhs, int64_t lhsM, int64_t lhsK, const float *rhs, int64_t rhsK,
-                   float *target, int64_t targetM, bool add) {
+  static void tile(int64_t k, const float *lhs, int64_t lhsM, int64_t lhsK, const float *rhs,
+                   int64_t rhsK, float *target, int64_t targetM, bool add) {
     Vector sum[tileRows][used] = {};
     const float *row[tileRows];
     for (int r = 0; r < tileRows; ++r)
@@ -67,7 +70,8 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
       }
   }
 
-  using TileFn = void (*)(int64_t, const float *, int64_t, int64_t, const float *, int64_t, float *, int64_t, bool);
+  using TileFn = void (*)(int64_t, const float *, int64_t, int64_t, const float *, int64_t, float *,
+                          int64_t, bool);
 
   template <int used> static TileFn pickRows(int64_t tileRows) {
     static_assert(rows <= 6, "add the missing cases");
@@ -98,7 +102,8 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
   }
 
   /// packed[p, j] = rhs[p, j] for j < columns, 0 up to the next whole register.
-  static void pack(const GemmBlock &b, const float *rhs, int64_t k, int64_t columns, float *packed) {
+  static void pack(const GemmBlock &b, const float *rhs, int64_t k, int64_t columns,
+                   float *packed) {
     int64_t padded = (columns + width - 1) / width * width;
     if (b.rhsN == 1) {
       for (int64_t p = 0; p < k; ++p) {
@@ -112,7 +117,8 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
     for (int64_t j = columns; j < padded; ++j)
       for (int64_t p = 0; p < k; ++p)
         packed[p * panel + j] = 0;
-    // Transposing: eight columns at once, so that each touched line of the panel is used eight times.
+    // Transposing: eight columns at once, so that each touched line of the panel is used eight
+    // times.
     int64_t j = 0;
     for (; j + 8 <= columns; j += 8) {
       const float *source = rhs + j * b.rhsN;

@@ -15,14 +15,16 @@ void useCpuLevel(int64_t level) {
   if (chosen == level)
     return;
   if (chosen)
-    fail("this process already uses oneDNN at cpu level x86-64-v", chosen, " and cannot change to x86-64-v", level);
+    fail("this process already uses oneDNN at cpu level x86-64-v", chosen,
+         " and cannot change to x86-64-v", level);
   std::vector<std::string> wanted = levelFeatures(level);
   if (wanted.empty())
     fail("there is no cpu level ", level);
   std::vector<std::string> missing = missingFeatures(wanted);
   if (!missing.empty())
     fail("this processor lacks ", missing[0], ", which cpu level x86-64-v", level, " needs");
-  dnnl::cpu_isa isa = level == GALVATRON_RT_CPU_X86_64_V4 ? dnnl::cpu_isa::avx512_core : dnnl::cpu_isa::avx2;
+  dnnl::cpu_isa isa =
+      level == GALVATRON_RT_CPU_X86_64_V4 ? dnnl::cpu_isa::avx512_core : dnnl::cpu_isa::avx2;
   // A build of oneDNN without this control says "unimplemented": then it uses what the machine has.
   dnnl_status_t status = dnnl_set_max_cpu_isa(static_cast<dnnl_cpu_isa_t>(isa));
   if (status != dnnl_success && status != dnnl_unimplemented)
@@ -53,8 +55,8 @@ void BoundPrimitive::run(const char *what, void *const *pointers) {
   for (size_t i = 0; i < memories.size(); ++i)
     if (dnnl_memory_set_data_handle(arguments[i].memory, pointers[i]) != dnnl_success)
       fail(what, ": oneDNN refuses argument ", i);
-  dnnl_status_t status = dnnl_primitive_execute(primitive.get(), cpuStream(), static_cast<int>(arguments.size()),
-                                                arguments.data());
+  dnnl_status_t status = dnnl_primitive_execute(
+      primitive.get(), cpuStream(), static_cast<int>(arguments.size()), arguments.data());
   if (status != dnnl_success)
     fail(what, ": oneDNN failed with status ", static_cast<int>(status));
 }

@@ -11,8 +11,8 @@
 
 namespace galvatron_rt {
 
-/// Bounds what oneDNN may use to the CPU level, for the whole process. Throws an Error if this machine lacks the level
-/// or if another level was chosen before.
+/// Bounds what oneDNN may use to the CPU level, for the whole process. Throws an Error if this
+/// machine lacks the level or if another level was chosen before.
 void useCpuLevel(int64_t level);
 
 const dnnl::engine &cpuEngine();
@@ -27,11 +27,13 @@ template <typename Body> auto withLibrary(const std::string &what, Body body) ->
   }
 }
 
-/// A primitive with one memory object per argument, made at start, so that running it allocates nothing of note.
+/// A primitive with one memory object per argument, made at start, so that running it allocates
+/// nothing of note.
 class BoundPrimitive {
 public:
   BoundPrimitive() = default;
-  BoundPrimitive(dnnl::primitive primitive, const std::vector<std::pair<int, dnnl::memory::desc>> &arguments);
+  BoundPrimitive(dnnl::primitive primitive,
+                 const std::vector<std::pair<int, dnnl::memory::desc>> &arguments);
 
   /// `pointers` in the order of the arguments. Throws an Error that starts with `what`.
   void run(const char *what, void *const *pointers);

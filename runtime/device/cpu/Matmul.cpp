@@ -13,7 +13,8 @@ void checkRecord(const galvatron_rt_matmul_record &r, const std::string &what) {
   if (r.flags & ~(GALVATRON_RT_MATMUL_HAS_BIAS | GALVATRON_RT_MATMUL_ACCUMULATE))
     fail(what, " has unknown flags ", r.flags);
   if (r.batch_rank < 0 || r.batch_rank > GALVATRON_RT_MAX_BATCH_DIMS)
-    fail(what, " has ", r.batch_rank, " batch dimensions, at most ", GALVATRON_RT_MAX_BATCH_DIMS, " are possible");
+    fail(what, " has ", r.batch_rank, " batch dimensions, at most ", GALVATRON_RT_MAX_BATCH_DIMS,
+         " are possible");
   int64_t size = 1;
   for (int64_t i = 0; i < r.batch_rank; ++i) {
     size = checkedMultiply(size, r.batch[i], what.c_str());
@@ -30,11 +31,13 @@ void checkRecord(const galvatron_rt_matmul_record &r, const std::string &what) {
       fail(what, " has a negative stride");
   if ((r.m > 1 && r.out_strides[0] == 0) || (r.n > 1 && r.out_strides[1] == 0))
     fail(what, " writes several elements to one place");
-  checkedMultiply(checkedMultiply(checkedMultiply(size, r.m, what.c_str()), r.n, what.c_str()), r.k, what.c_str());
+  checkedMultiply(checkedMultiply(checkedMultiply(size, r.m, what.c_str()), r.n, what.c_str()), r.k,
+                  what.c_str());
 }
 
-/// Drops batch dimensions of size 1, joins neighbours that are one in all three operands, and lets the innermost
-/// batch dimension become part of m or n where the other operand does not change over it.
+/// Drops batch dimensions of size 1, joins neighbours that are one in all three operands, and lets
+/// the innermost batch dimension become part of m or n where the other operand does not change over
+/// it.
 void simplifyBatch(GemmProblem &p) {
   std::vector<Batch> kept;
   for (int64_t i = 0; i < p.batchRank; ++i) {
@@ -43,7 +46,8 @@ void simplifyBatch(GemmProblem &p) {
       continue;
     if (!kept.empty()) {
       const Batch &last = kept.back();
-      if (last.lhs == next.lhs * next.size && last.rhs == next.rhs * next.size && last.out == next.out * next.size) {
+      if (last.lhs == next.lhs * next.size && last.rhs == next.rhs * next.size &&
+          last.out == next.out * next.size) {
         kept.back() = {last.size * next.size, next.lhs, next.rhs, next.out};
         continue;
       }
@@ -54,7 +58,8 @@ void simplifyBatch(GemmProblem &p) {
     const Batch &last = kept.back();
     if (last.rhs == 0 && !p.biasAlongM && last.lhs == p.m * p.lhsM && last.out == p.m * p.outM) {
       p.m *= last.size;
-    } else if (last.lhs == 0 && !p.hasBias && last.rhs == p.n * p.rhsN && last.out == p.n * p.outN) {
+    } else if (last.lhs == 0 && !p.hasBias && last.rhs == p.n * p.rhsN &&
+               last.out == p.n * p.outN) {
       p.n *= last.size;
     } else {
       break;
@@ -79,8 +84,8 @@ void swapSides(GemmProblem &p) {
   p.biasAlongM = p.hasBias;
 }
 
-/// oneDNN finds its kernels by comparing strides with those of dense layouts, also where a dimension of size 1 makes
-/// the stride meaningless: such strides become what a dense layout has.
+/// oneDNN finds its kernels by comparing strides with those of dense layouts, also where a
+/// dimension of size 1 makes the stride meaningless: such strides become what a dense layout has.
 void tidyStrides(int64_t rows, int64_t columns, int64_t &rowStride, int64_t &columnStride) {
   if (columns == 1 && rows == 1) {
     rowStride = columnStride = 1;
@@ -99,12 +104,14 @@ void tidyStrides(int64_t rows, int64_t columns, int64_t &rowStride, int64_t &col
 
 } // namespace
 
-Matmul::Matmul(const galvatron_rt_matmul_record &r, int64_t threads, int64_t cpuLevel, const std::string &what)
+Matmul::Matmul(const galvatron_rt_matmul_record &r, int64_t threads, int64_t cpuLevel,
+               const std::string &what)
     : threads(threads), cpuLevel(cpuLevel), what(what) {
   checkRecord(r, what);
   problem.batchRank = r.batch_rank;
   for (int64_t i = 0; i < r.batch_rank; ++i)
-    problem.batch[i] = {r.batch[i], r.lhs_batch_strides[i], r.rhs_batch_strides[i], r.out_batch_strides[i]};
+    problem.batch[i] = {r.batch[i], r.lhs_batch_strides[i], r.rhs_batch_strides[i],
+                        r.out_batch_strides[i]};
   problem.m = r.m;
   problem.n = r.n;
   problem.k = r.k;
@@ -152,8 +159,8 @@ void Matmul::tryLibrary() {
     rhsStrides.push_back(b.rhs ? b.rhs : problem.k * problem.n);
     outStrides.push_back(b.out);
   }
-  auto addMatrix = [](memory::dims &dims, memory::dims &strides, int64_t rows, int64_t columns, int64_t rowStride,
-                      int64_t columnStride) {
+  auto addMatrix = [](memory::dims &dims, memory::dims &strides, int64_t rows, int64_t columns,
+                      int64_t rowStride, int64_t columnStride) {
     dims.insert(dims.end(), {rows, columns});
     strides.insert(strides.end(), {rowStride, columnStride});
   };
@@ -161,7 +168,8 @@ void Matmul::tryLibrary() {
   addMatrix(rhsDims, rhsStrides, problem.k, problem.n, problem.rhsK, problem.rhsN);
   addMatrix(outDims, outStrides, problem.m, problem.n, problem.outM, problem.outN);
   try {
-    memory::desc lhs(lhsDims, memory::data_type::f32, lhsStrides), rhs(rhsDims, memory::data_type::f32, rhsStrides),
+    memory::desc lhs(lhsDims, memory::data_type::f32, lhsStrides),
+        rhs(rhsDims, memory::data_type::f32, rhsStrides),
         out(outDims, memory::data_type::f32, outStrides), bias;
     if (problem.hasBias) {
       memory::dims biasDims(outDims.size(), 1), biasStrides(outDims.size(), problem.n);
@@ -176,7 +184,8 @@ void Matmul::tryLibrary() {
       sum.append_sum(1.0f);
       attributes.set_post_ops(sum);
     }
-    auto operation = problem.hasBias ? dnnl::matmul::desc(lhs, rhs, bias, out) : dnnl::matmul::desc(lhs, rhs, out);
+    auto operation = problem.hasBias ? dnnl::matmul::desc(lhs, rhs, bias, out)
+                                     : dnnl::matmul::desc(lhs, rhs, out);
     dnnl::matmul::primitive_desc candidate(operation, attributes, cpuEngine());
     name = candidate.impl_info_str();
     if (name.compare(0, 3, "brg") != 0)
@@ -192,10 +201,11 @@ void Matmul::prepare() {
   if (!library)
     return;
   withLibrary(what, [&] {
-    std::vector<std::pair<int, dnnl::memory::desc>> arguments = {{DNNL_ARG_SRC, library->src_desc()},
-                                                                 {DNNL_ARG_WEIGHTS, library->weights_desc()},
-                                                                 {DNNL_ARG_DST, library->dst_desc()},
-                                                                 {DNNL_ARG_SCRATCHPAD, library->scratchpad_desc()}};
+    std::vector<std::pair<int, dnnl::memory::desc>> arguments = {
+        {DNNL_ARG_SRC, library->src_desc()},
+        {DNNL_ARG_WEIGHTS, library->weights_desc()},
+        {DNNL_ARG_DST, library->dst_desc()},
+        {DNNL_ARG_SCRATCHPAD, library->scratchpad_desc()}};
     if (problem.hasBias)
       arguments.push_back({DNNL_ARG_BIAS, library->bias_desc()});
     primitive = BoundPrimitive(dnnl::matmul(*library), arguments);
@@ -212,9 +222,11 @@ void Matmul::run(const void *lhs, const void *rhs, const void *bias, void *out, 
   if (swapped)
     std::swap(lhs, rhs);
   if (!library)
-    return gemm(problem, threads, cpuLevel, static_cast<const float *>(lhs), static_cast<const float *>(rhs),
-                static_cast<const float *>(bias), static_cast<float *>(out), scratchData);
-  void *pointers[] = {const_cast<void *>(lhs), const_cast<void *>(rhs), out, scratchData, const_cast<void *>(bias)};
+    return gemm(problem, threads, cpuLevel, static_cast<const float *>(lhs),
+                static_cast<const float *>(rhs), static_cast<const float *>(bias),
+                static_cast<float *>(out), scratchData);
+  void *pointers[] = {const_cast<void *>(lhs), const_cast<void *>(rhs), out, scratchData,
+                      const_cast<void *>(bias)};
   primitive.run(what.c_str(), pointers);
 }
 

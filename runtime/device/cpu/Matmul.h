@@ -12,9 +12,11 @@ namespace galvatron_rt {
 
 class Matmul {
 public:
-  /// Checks the record and chooses who computes it: oneDNN where it has a kernel that works in our scratch memory,
-  /// otherwise our own strided kernel. The calling thread's team must have `threads` threads already.
-  Matmul(const galvatron_rt_matmul_record &record, int64_t threads, int64_t cpuLevel, const std::string &what);
+  /// Checks the record and chooses who computes it: oneDNN where it has a kernel that works in our
+  /// scratch memory, otherwise our own strided kernel. The calling thread's team must have
+  /// `threads` threads already.
+  Matmul(const galvatron_rt_matmul_record &record, int64_t threads, int64_t cpuLevel,
+         const std::string &what);
 
   int64_t scratchBytes() const { return scratch; }
   const char *implementation() const { return name.c_str(); }
