@@ -1,6 +1,8 @@
 //===- galvatron-opt.cpp - Runs any slice of the passes -------------------===//
 
+#include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
+#include "dialects/Pipe/Pipe.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
@@ -9,7 +11,7 @@
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
-  registry.insert<galvatron::nn::NNDialect>();
+  registry.insert<galvatron::nn::NNDialect, galvatron::dist::DistDialect, galvatron::pipe::PipeDialect>();
   mlir::registerTransformsPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
 }

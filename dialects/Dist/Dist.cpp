@@ -1,0 +1,209 @@
+//===- Dist.cpp - Registration, layouts and verifiers ---------------------===//
+
+#include "dialects/Dist/Dist.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace galvatron::dist;
+
+static ParseResult parseAxes(OpAsmParser &parser, ArrayAttr &names, DenseI64ArrayAttr &sizes) {
+  SmallVector<Attribute> nameList;
+  SmallVector<int64_t> sizeList;
+  // The list sits between parentheses that belong to the format of the op, and may be empty.
+  std::string name;
+  if (succeeded(parser.parseOptionalString(&name))) {
+    do {
+      int64_t size;
+      if ((!nameList.empty() && parser.parseString(&name)) || parser.parseEqual() || parser.parseInteger(size))
+        return failure();
+      nameList.push_back(parser.getBuilder().getStringAttr(name));
+      sizeList.push_back(size);
+    } while (succeeded(parser.parseOptionalComma()));
+  }
+  names = parser.getBuilder().getArrayAttr(nameList);
+  sizes = parser.getBuilder().getDenseI64ArrayAttr(sizeList);
+  return success();
+}
+
+static void printAxes(OpAsmPrinter &printer, Operation *, ArrayAttr names, DenseI64ArrayAttr sizes) {
+  llvm::interleaveComma(llvm::zip(names, sizes.asArrayRef()), printer, [&](auto axis) {
+    printer << std::get<0>(axis) << " = " << std::get<1>(axis);
+  });
+}
+
+#include "dialects/Dist/DistDialect.cpp.inc"
+#include "dialects/Dist/DistEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Dist/DistAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/Dist/DistOps.cpp.inc"
+
+void DistDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Dist/DistAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Dist/DistOps.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Layouts
+//===----------------------------------------------------------------------===//
+
+LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, FlatSymbolRefAttr mesh, ArrayAttr dims,
+                                 ArrayRef<PartialAttr> partial) {
+  llvm::StringSet<> seen;
+  auto add = [&](StringAttr axis) -> LogicalResult {
+    if (seen.insert(axis.getValue()).second) // C2
+      return success();
+    return emitError() << "axis " << axis << " is named twice";
+  };
+  for (Attribute dim : dims) {
+    auto axes = llvm::dyn_cast<ArrayAttr>(dim);
+    if (!axes || !llvm::all_of(axes, [](Attribute axis) { return llvm::isa<StringAttr>(axis); })) // C1
+      return emitError() << "dimension " << dim << " of a layout is no list of axis names";
+    for (Attribute axis : axes)
+      if (failed(add(llvm::cast<StringAttr>(axis))))
+        return failure();
+  }
+  for (PartialAttr entry : partial)
+    if (failed(add(entry.getAxis())))
+      return failure();
+  return success();
+}
+
+int64_t LayoutAttr::getSplitDim(StringRef axis) {
+  for (auto [i, dim] : llvm::enumerate(getDims()))
+    for (Attribute name : llvm::cast<ArrayAttr>(dim))
+      if (llvm::cast<StringAttr>(name).getValue() == axis)
+        return i;
+  return -1;
+}
+
+std::optional<Monoid> LayoutAttr::getPartialOver(StringRef axis) {
+  for (PartialAttr entry : getPartial())
+    if (entry.getAxis().getValue() == axis)
+      return entry.getMonoid();
+  return std::nullopt;
+}
+
+bool LayoutAttr::isWhole() {
+  return getPartial().empty() && llvm::all_of(getDims(), [](Attribute dim) { return llvm::cast<ArrayAttr>(dim).empty(); });
+}
+
+//===----------------------------------------------------------------------===//
+// Meshes and strategies
+//===----------------------------------------------------------------------===//
+
+LogicalResult MeshOp::verify() {
+  if (getAxisNames().size() != getAxisSizes().size())
+    return emitOpError("has ") << getAxisNames().size() << " axis names and " << getAxisSizes().size() << " sizes";
+  llvm::StringSet<> seen;
+  for (auto [name, size] : llvm::zip(getAxisNames().getAsValueRange<StringAttr>(), getAxisSizes())) {
+    if (name.empty() || name == timeAxis) // C1
+      return emitOpError("has an axis named \"") << name << "\", which " << (name.empty() ? "is empty" : "is taken");
+    if (!seen.insert(name).second) // C1
+      return emitOpError("has two axes named \"") << name << "\"";
+    if (size < 2) // C2
+      return emitOpError("has axis \"") << name << "\" of size " << size << "; an axis has at least 2 points";
+  }
+  if (int64_t(getMicroBatches()) < 1) // C3
+    return emitOpError("has ") << int64_t(getMicroBatches()) << " micro-batches; at least 1 is needed";
+  return success();
+}
+
+int64_t MeshOp::getAxisSize(StringRef axis) {
+  if (axis == timeAxis)
+    return getMicroBatches();
+  for (auto [name, size] : llvm::zip(getAxisNames().getAsValueRange<StringAttr>(), getAxisSizes()))
+    if (name == axis)
+      return size;
+  return 0;
+}
+
+int64_t MeshOp::getAxesSize(ArrayAttr axes) {
+  int64_t product = 1;
+  for (StringRef axis : axes.getAsValueRange<StringAttr>())
+    product *= getAxisSize(axis);
+  return product;
+}
+
+/// Finds the mesh that an op names and checks that it has the axes.
+static FailureOr<MeshOp> lookupMesh(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                    ArrayAttr axes) {
+  auto mesh = symbols.lookupNearestSymbolFrom<MeshOp>(op, name);
+  if (!mesh)
+    return op->emitOpError("names ") << name << ", which is no dist.mesh";
+  for (Attribute axis : axes) {
+    auto text = dyn_cast<StringAttr>(axis);
+    if (!text || mesh.getAxisSize(text.getValue()) == 0)
+      return op->emitOpError("names axis ") << axis << ", which " << name << " does not have";
+  }
+  return mesh;
+}
+
+LogicalResult StrategyOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  llvm::StringSet<> seen;
+  for (NamedAttribute role : getRoles()) {
+    auto axes = dyn_cast<ArrayAttr>(role.getValue());
+    if (!axes) // C2
+      return emitOpError("gives role ") << role.getName() << " the value " << role.getValue() << ", which is no list of axes";
+    if (failed(lookupMesh(*this, symbols, getMeshAttr(), axes))) // C1, C2
+      return failure();
+    if (role.getName() != batchRole) // C3
+      return emitOpError("has an unknown role ") << role.getName() << "; known: \"" << batchRole << "\"";
+    for (StringRef axis : axes.getAsValueRange<StringAttr>())
+      if (!seen.insert(axis).second) // C4
+        return emitOpError("gives axis \"") << axis << "\" two roles";
+  }
+  return success();
+}
+
+SmallVector<StringAttr> StrategyOp::getRole(StringRef role) {
+  SmallVector<StringAttr> axes;
+  if (auto list = getRoles().getAs<ArrayAttr>(role))
+    for (Attribute axis : list)
+      axes.push_back(cast<StringAttr>(axis));
+  return axes;
+}
+
+//===----------------------------------------------------------------------===//
+// Moves
+//===----------------------------------------------------------------------===//
+
+LogicalResult ReshardOp::verify() {
+  int64_t rank = cast<RankedTensorType>(getType()).getRank(), dims = getLayout().getDims().size();
+  if (rank != dims) // C1
+    return emitOpError("has a layout of ") << dims << " dimensions for a tensor of rank " << rank;
+  return success();
+}
+
+LogicalResult SliceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<MeshOp> mesh = lookupMesh(*this, symbols, getMeshAttr(), getAxes()); // C2
+  if (failed(mesh))
+    return failure();
+  auto whole = cast<RankedTensorType>(getValue().getType());
+  int64_t dim = getDim(), pieces = mesh->getAxesSize(getAxes());
+  if (dim < 0 || dim >= whole.getRank()) // C1
+    return emitOpError("slices dimension ") << dim << " of a tensor of rank " << whole.getRank();
+  SmallVector<int64_t> shape(whole.getShape());
+  if (shape[dim] % pieces) // C3
+    return emitOpError("cuts dimension ") << dim << " of size " << shape[dim] << " into " << pieces
+                                          << " pieces, which does not divide it";
+  shape[dim] /= pieces;
+  if (RankedTensorType::get(shape, whole.getElementType()) != getType()) // C3
+    return emitOpError("has a result of type ") << getType() << " where a piece of the operand is "
+                                                << RankedTensorType::get(shape, whole.getElementType());
+  return success();
+}
+
+LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return lookupMesh(*this, symbols, getMeshAttr(), getAxes()); // C1
+}

@@ -1,0 +1,36 @@
+//===- Dist.h - The dist dialect ------------------------------------------===//
+
+#ifndef GALVATRON_DIALECTS_DIST_DIST_H
+#define GALVATRON_DIALECTS_DIST_DIST_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/Dist/DistDialect.h.inc"
+#include "dialects/Dist/DistEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Dist/DistAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/Dist/DistOps.h.inc"
+
+namespace galvatron::dist {
+
+/// The axis of the micro-batches.
+inline constexpr llvm::StringLiteral timeAxis = "time";
+/// The role that splits dimension 0 of the model's inputs.
+inline constexpr llvm::StringLiteral batchRole = "batch";
+
+// Attributes on ops of other dialects.
+inline constexpr llvm::StringLiteral strategyAttrName = "dist.strategy";
+inline constexpr llvm::StringLiteral stageAttrName = "dist.stage";
+inline constexpr llvm::StringLiteral layoutAttrName = "dist.layout";
+inline constexpr llvm::StringLiteral layoutsAttrName = "dist.layouts";
+
+} // namespace galvatron::dist
+
+#endif

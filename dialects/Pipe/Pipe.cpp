@@ -1,0 +1,156 @@
+//===- Pipe.cpp - Registration and verifiers ------------------------------===//
+
+#include "dialects/Pipe/Pipe.h"
+
+#include "dialects/NN/NN.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace galvatron::pipe;
+
+#include "dialects/Pipe/PipeDialect.cpp.inc"
+#include "dialects/Pipe/PipeEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Pipe/PipeAttrs.cpp.inc"
+#define GET_OP_CLASSES
+#include "dialects/Pipe/PipeOps.cpp.inc"
+
+void PipeDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Pipe/PipeAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/Pipe/PipeOps.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Accumulation
+//===----------------------------------------------------------------------===//
+
+static constexpr StringLiteral accumulatesName = "nn.accumulates";
+
+SmallVector<std::pair<int64_t, int64_t>> galvatron::pipe::getAccumulates(Operation *function) {
+  SmallVector<std::pair<int64_t, int64_t>> pairs;
+  auto list = function->getAttrOfType<ArrayAttr>(accumulatesName);
+  if (!list)
+    return pairs;
+  for (Attribute entry : list)
+    if (auto pair = dyn_cast<ArrayAttr>(entry); pair && pair.size() == 2)
+      if (auto result = dyn_cast<IntegerAttr>(pair[0]), argument = dyn_cast<IntegerAttr>(pair[1]); result && argument)
+        pairs.emplace_back(result.getInt(), argument.getInt());
+  return pairs;
+}
+
+LogicalResult galvatron::pipe::verifyAccumulates(Operation *function) {
+  auto list = function->getAttrOfType<ArrayAttr>(accumulatesName);
+  if (!list)
+    return success();
+  auto pairs = getAccumulates(function);
+  if (pairs.size() != list.size())
+    return function->emitOpError("has an nn.accumulates attribute that is no list of [result, argument] pairs");
+  auto callable = cast<FunctionOpInterface>(function);
+  for (auto [result, argument] : pairs) {
+    if (result < 0 || result >= int64_t(callable.getNumResults()) || argument < 0 ||
+        argument >= int64_t(callable.getNumArguments()))
+      return function->emitOpError("accumulates result ")
+             << result << " into argument " << argument << ", but has " << callable.getNumResults()
+             << " results and " << callable.getNumArguments() << " arguments";
+    if (callable.getResultTypes()[result] != callable.getArgumentTypes()[argument])
+      return function->emitOpError("accumulates result ")
+             << result << " of type " << callable.getResultTypes()[result] << " into argument " << argument
+             << " of type " << callable.getArgumentTypes()[argument];
+  }
+  return success();
+}
+
+std::optional<int64_t> galvatron::pipe::getMicroBatch(Operation *row) {
+  auto number = row->getAttrOfType<IntegerAttr>("micro_batch");
+  return number ? std::optional<int64_t>(number.getInt()) : std::nullopt;
+}
+
+//===----------------------------------------------------------------------===//
+// Verifiers
+//===----------------------------------------------------------------------===//
+
+LogicalResult TableOp::verifyRegions() {
+  bool ok = true;
+  for (Operation &row : getRows().front()) {
+    if (!isa<PipeDialect>(row.getDialect())) { // C1
+      row.emitOpError("is no row of a table: rows are ops of the pipe dialect");
+      ok = false;
+    } else if (auto number = getMicroBatch(&row); number && *number >= int64_t(getMicroBatches())) { // C2
+      row.emitOpError("is of micro-batch ") << *number << ", but the table has " << getMicroBatches();
+      ok = false;
+    }
+  }
+  return success(ok);
+}
+
+LogicalResult RunOp::verify() {
+  bool each = getPhase() == Phase::Forward || getPhase() == Phase::Backward;
+  if (each != getMicroBatch().has_value()) // C2
+    return emitOpError("of phase ") << stringifyPhase(getPhase())
+                                    << (each ? " needs a micro-batch" : " runs once a step and has no micro-batch");
+  return success();
+}
+
+LogicalResult RunOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto callee = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(*this, getCalleeAttr());
+  if (!callee) // C1
+    return emitOpError("runs ") << getCalleeAttr() << ", which is no function";
+  Type found = FunctionType::get(getContext(), getOperandTypes(), getResultTypes());
+  if (callee.getFunctionType() != found) // C1
+    return emitOpError("has type ") << found << ", but " << getCalleeAttr() << " has " << callee.getFunctionType();
+  return success();
+}
+
+static LogicalResult verifyParameterUse(Operation *row, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                        Type type) {
+  auto parameter = symbols.lookupNearestSymbolFrom<galvatron::nn::ParameterOp>(row, name);
+  if (!parameter) // C1
+    return row->emitOpError("names ") << name << ", which is no nn.parameter";
+  if (parameter.getType() != type) // C1
+    return row->emitOpError("has type ") << type << ", but parameter " << name << " has " << parameter.getType();
+  return success();
+}
+
+LogicalResult ParameterOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyParameterUse(*this, symbols, getParameterAttr(), getType());
+}
+
+LogicalResult StoreOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyParameterUse(*this, symbols, getParameterAttr(), getValue().getType());
+}
+
+LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyParameterUse(*this, symbols, getParameterAttr(), getValue().getType());
+}
+
+void ParameterOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getParameter()); }
+
+LogicalResult PieceOp::verify() {
+  auto whole = cast<RankedTensorType>(getValue().getType()), piece = cast<RankedTensorType>(getType());
+  SmallVector<int64_t> differing;
+  if (whole.getRank() == piece.getRank())
+    for (auto [i, sizes] : llvm::enumerate(llvm::zip(whole.getShape(), piece.getShape())))
+      if (std::get<0>(sizes) != std::get<1>(sizes))
+        differing.push_back(i);
+  if (whole.getRank() != piece.getRank() || whole.getElementType() != piece.getElementType() ||
+      differing.size() > 1) // C1
+    return emitOpError("takes a ") << piece << " out of a " << whole << ": they may differ only in one dimension";
+  if (differing.empty())
+    return success();
+  int64_t dim = differing.front();
+  if (llvm::any_of(whole.getShape().take_front(dim), [](int64_t size) { return size != 1; })) // C2
+    return emitOpError("takes a piece along dimension ") << dim << " of a " << whole << ", which is not contiguous";
+  int64_t end = (int64_t(getMicroBatch()) + 1) * piece.getDimSize(dim);
+  if (end > whole.getDimSize(dim)) // C3
+    return emitOpError("takes rows up to ") << end << " of a value that has " << whole.getDimSize(dim);
+  return success();
+}

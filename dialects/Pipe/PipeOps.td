@@ -1,0 +1,172 @@
+//===- PipeOps.td - The pipe dialect: where and when ----------------------===//
+
+#ifndef GALVATRON_DIALECTS_PIPE_PIPEOPS_TD
+#define GALVATRON_DIALECTS_PIPE_PIPEOPS_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/RegionKindInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Pipe_Dialect : Dialect {
+  let name = "pipe";
+  let cppNamespace = "::galvatron::pipe";
+  let summary = "Where and when: the order in which a stage runs its functions on its micro-batches";
+  let description = [{
+    `pipe` holds schedules as data:
+
+        nn -> dist: partitioned -> [pipe: scheduled] -> rt -> program
+
+    A `pipe.table` is what one stage does in one step, row by row, in the order of execution. Values are
+    the slots: a row's results are named where they are made and die at their last use, so that liveness,
+    and from it memory, is read off the table. What a row computes is a function of `nn` ops; a table
+    holds no arithmetic of its own.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def Pipe_Tensor : StaticShapeTensorOf<[F32, I64, I1]>;
+
+def Pipe_Phase : I32EnumAttr<"Phase", "what a run is for", [
+  I32EnumAttrCase<"Prepare", 0, "prepare">,   // once a step, before the first micro-batch
+  I32EnumAttrCase<"Forward", 1, "forward">,   // once for each micro-batch
+  I32EnumAttrCase<"Backward", 2, "backward">, // once for each micro-batch, after the forward of the same call
+  I32EnumAttrCase<"Finish", 3, "finish">]> {  // once a step, after the last micro-batch
+  let cppNamespace = "::galvatron::pipe";
+  let genSpecializedAttr = 0;
+}
+def Pipe_PhaseAttr : EnumAttr<Pipe_Dialect, Pipe_Phase, "phase">;
+
+def Pipe_MicroBatch : ConfinedAttr<I64Attr, [IntNonNegative]>;
+
+// The table ---------------------------------------------------------------===//
+
+def Pipe_TableOp : Op<Pipe_Dialect, "table", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator, NoRegionArguments]> {
+  let summary = "one step of one stage, row by row";
+  let description = [{
+    `@train` is a training step; `@forward` computes the loss and the outputs and changes nothing.
+
+    ```mlir
+    pipe.table @train stage(0) micro_batches(2) {
+      %w = pipe.parameter @w : tensor<4x4xf32>
+      %x = pipe.input "x" micro_batch(0) : tensor<2x4xf32>
+      %y = pipe.run @block.forward(%x, %w) forward(0) micro_batch(0) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+      pipe.output "y" micro_batch(0), %y : tensor<2x4xf32>
+    }
+    ```
+    C1: every row is an op of this dialect. C2: a row's micro-batch is below the table's `micro_batches`.
+    What relates several rows (each micro-batch once, accumulators complete) is checked by
+    `--pipe-verify-schedule`. *Lives* from `--pipe-schedule` to `--rt-lower`.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Pipe_MicroBatch:$stage,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$micro_batches);
+  let regions = (region SizedRegion<1>:$rows);
+  let assemblyFormat = [{
+    $sym_name `stage` `(` $stage `)` `micro_batches` `(` $micro_batches `)` attr-dict-with-keyword $rows
+  }];
+  let hasRegionVerifier = 1;
+}
+
+// Rows --------------------------------------------------------------------===//
+
+class Pipe_Row<string mnemonic, list<Trait> traits = []>
+    : Op<Pipe_Dialect, mnemonic, !listconcat([HasParent<"TableOp">], traits)>;
+
+/// A row that names a symbol.
+class Pipe_SymbolRow<string mnemonic, list<Trait> traits = []>
+    : Pipe_Row<mnemonic, !listconcat([DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)>;
+
+def Pipe_RunOp : Pipe_SymbolRow<"run"> {
+  let summary = "runs a function, on a micro-batch or once a step";
+  let description = [{
+    `forward(3)` says that this is the forward of call 3 of the step: calls are counted once for all
+    micro-batches, and a backward has the number of its forward. Where the function's `nn.accumulates`
+    attribute holds the pair [r, a], result r is argument a with this row's contribution added to it: the two
+    share a slot, and the value given for a must not be used by a later row.
+
+    ```mlir
+    %h1, %k = pipe.run @block0.forward(%h0, %w) forward(1) micro_batch(0) : (tensor<2x4xf32>, tensor<4x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>)
+    ```
+    C1: the callee is a function of these types. C2: forward and backward have a micro-batch; prepare and
+    finish have none.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<Pipe_Tensor>:$inputs, Pipe_PhaseAttr:$phase,
+                       Pipe_MicroBatch:$call, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let results = (outs Variadic<Pipe_Tensor>:$outputs);
+  let assemblyFormat = [{
+    $callee `(` $inputs `)` $phase `(` $call `)` (`micro_batch` `(` $micro_batch^ `)`)? attr-dict
+    `:` functional-type($inputs, $outputs)
+  }];
+  let hasVerifier = 1;
+}
+
+def Pipe_ParameterOp : Pipe_SymbolRow<"parameter",
+    [MemoryEffects<[MemRead]>, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "the value that a parameter has at the start of the step";
+  let description = [{ C1: the symbol is an `nn.parameter` of the result's type. }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "$parameter attr-dict `:` type($result)";
+}
+
+def Pipe_StoreOp : Pipe_SymbolRow<"store", [MemoryEffects<[MemWrite]>]> {
+  let summary = "the value that a parameter has from the next step on";
+  let description = [{ C1: the symbol is an `nn.parameter` of the operand's type. }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter, Pipe_Tensor:$value);
+  let assemblyFormat = "$parameter `,` $value attr-dict `:` type($value)";
+}
+
+def Pipe_InputOp : Pipe_Row<"input", [Pure]> {
+  let summary = "an input of the step, or a micro-batch's rows of it";
+  let description = [{
+    Row b of the whole input is row b mod (B / M) of micro-batch b / (B / M).
+
+    ```mlir
+    %all = pipe.input "labels" : tensor<8x32xi64>
+    %two = pipe.input "input_ids" micro_batch(1) : tensor<4x32xi64>
+    ```
+  }];
+  let arguments = (ins StrAttr:$input, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "$input (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($result)";
+}
+
+def Pipe_OutputOp : Pipe_Row<"output"> {
+  let summary = "hands a value out: the loss, the gradient's norm, or a micro-batch's rows of an output";
+  let arguments = (ins StrAttr:$output, OptionalAttr<Pipe_MicroBatch>:$micro_batch, Pipe_Tensor:$value);
+  let assemblyFormat = "$output (`micro_batch` `(` $micro_batch^ `)`)? `,` $value attr-dict `:` type($value)";
+}
+
+def Pipe_GradientOp : Pipe_SymbolRow<"gradient"> {
+  let summary = "hands out the whole gradient of a parameter, before clipping";
+  let description = [{ C1: the symbol is an `nn.parameter` of the operand's type. }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter, Pipe_Tensor:$value);
+  let assemblyFormat = "$parameter `,` $value attr-dict `:` type($value)";
+}
+
+def Pipe_PieceOp : Pipe_Row<"piece", [Pure]> {
+  let summary = "a micro-batch's rows of a value that is whole";
+  let description = [{
+    Rows m * n to (m + 1) * n of the operand, n the rows of the result: contiguous, so no copy. Rows are the
+    first dimension, or a later one if those before it have size one.
+
+    ```mlir
+    %mask1 = pipe.piece %mask micro_batch(1) : tensor<8x32xi1> -> tensor<4x32xi1>
+    ```
+    C1: the types differ in one dimension, or none. C2: dimensions before it have size one. C3: the rows are inside the operand.
+  }];
+  let arguments = (ins Pipe_Tensor:$value, Pipe_MicroBatch:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "$value `micro_batch` `(` $micro_batch `)` attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Pipe_ZeroOp : Pipe_Row<"zero", [Pure]> {
+  let summary = "zeros: an accumulator that nothing has been added to";
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
+#endif

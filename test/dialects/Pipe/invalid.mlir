@@ -1,0 +1,112 @@
+// RUN: galvatron-opt %s -split-input-file -verify-diagnostics
+
+pipe.table @train stage(0) micro_batches(1) {
+  // table C1
+  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect}}
+  %c = nn.constant dense<1.0> : tensor<f32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  // table C2
+  // expected-error@+1 {{is of micro-batch 2, but the table has 2}}
+  %x = pipe.input "x" micro_batch(2) : tensor<2x4xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  // run C1
+  // expected-error@+1 {{runs @nothing, which is no function}}
+  pipe.run @nothing() prepare(0) : () -> ()
+}
+
+// -----
+
+func.func private @f(%x: tensor<2xf32>)
+
+pipe.table @train stage(0) micro_batches(2) {
+  // run C1
+  // expected-error@+1 {{has type '() -> ()', but @f has '(tensor<2xf32>) -> ()'}}
+  pipe.run @f() prepare(0) : () -> ()
+}
+
+// -----
+
+func.func private @f()
+
+pipe.table @train stage(0) micro_batches(2) {
+  // run C2
+  // expected-error@+1 {{of phase forward needs a micro-batch}}
+  pipe.run @f() forward(0) : () -> ()
+}
+
+// -----
+
+func.func private @f()
+
+pipe.table @train stage(0) micro_batches(2) {
+  // run C2
+  // expected-error@+1 {{of phase finish runs once a step and has no micro-batch}}
+  pipe.run @f() finish(0) micro_batch(0) : () -> ()
+}
+
+// -----
+
+func.func private @f()
+
+pipe.table @train stage(0) micro_batches(2) {
+  // parameter C1
+  // expected-error@+1 {{names @f, which is no nn.parameter}}
+  %w = pipe.parameter @f : tensor<2xf32>
+}
+
+// -----
+
+nn.parameter @w trainable : tensor<4xf32>, view strided<[1]> of "w" [4] init normal
+
+pipe.table @train stage(0) micro_batches(2) {
+  %zero = pipe.zero : tensor<2xf32>
+  // store C1
+  // expected-error@+1 {{has type 'tensor<2xf32>', but parameter @w has 'tensor<4xf32>'}}
+  pipe.store @w, %zero : tensor<2xf32>
+}
+
+// -----
+
+nn.parameter @w trainable : tensor<4xf32>, view strided<[1]> of "w" [4] init normal
+
+pipe.table @train stage(0) micro_batches(2) {
+  %zero = pipe.zero : tensor<2xf32>
+  // gradient C1
+  // expected-error@+1 {{has type 'tensor<2xf32>', but parameter @w has 'tensor<4xf32>'}}
+  pipe.gradient @w, %zero : tensor<2xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<8x4xf32>
+  // piece C1
+  // expected-error@+1 {{takes a 'tensor<4x2xf32>' out of a 'tensor<8x4xf32>': they may differ only in one dimension}}
+  %p = pipe.piece %x micro_batch(0) : tensor<8x4xf32> -> tensor<4x2xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<8x4xf32>
+  // piece C2
+  // expected-error@+1 {{takes a piece along dimension 1 of a 'tensor<8x4xf32>', which is not contiguous}}
+  %q = pipe.piece %x micro_batch(0) : tensor<8x4xf32> -> tensor<8x2xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<8x4xf32>
+  // piece C3
+  // expected-error@+1 {{takes rows up to 10 of a value that has 8}}
+  %p = pipe.piece %x micro_batch(1) : tensor<8x4xf32> -> tensor<5x4xf32>
+}
