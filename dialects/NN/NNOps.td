@@ -389,7 +389,6 @@ def NN_ContractOp : NN_PureOp<"contract", [NN_Infer, NN_Grad]> {
   let arguments = (ins NN_Float:$lhs, NN_Float:$rhs, StrAttr:$subscripts);
   let results = (outs NN_Float:$result);
   let assemblyFormat = "$lhs `,` $rhs $subscripts attr-dict `:` `(` type($lhs) `,` type($rhs) `)` `->` type($result)";
-  let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The letters of lhs, rhs and result, one per dimension.
     struct Subscripts { ::llvm::StringRef lhs, rhs, result; };

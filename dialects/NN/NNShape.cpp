@@ -257,6 +257,16 @@ LogicalResult ContractOp::inferReturnTypes(MLIRContext *, std::optional<Location
   if (int64_t(subscripts->lhs.size()) != lhs.getRank() || int64_t(subscripts->rhs.size()) != rhs.getRank())
     return emitOptionalError(loc, "'nn.contract' op has subscripts \"", adaptor.getSubscripts(), "\" for operands of rank ",
                              lhs.getRank(), " and ", rhs.getRank());
+  std::array<int, 256> uses{};
+  for (StringRef letters : {subscripts->lhs, subscripts->rhs, subscripts->result}) {
+    std::array<bool, 256> seen{};
+    for (unsigned char letter : letters) {
+      if (seen[letter]) // C1
+        return emitOptionalError(loc, "'nn.contract' op has the loop ", std::string(1, letter), " twice in one tensor");
+      seen[letter] = true;
+      ++uses[letter];
+    }
+  }
   std::array<int64_t, 256> sizes;
   sizes.fill(-1);
   for (auto [letters, type] : {std::pair(subscripts->lhs, lhs), std::pair(subscripts->rhs, rhs)})
@@ -272,25 +282,10 @@ LogicalResult ContractOp::inferReturnTypes(MLIRContext *, std::optional<Location
       return emitOptionalError(loc, "'nn.contract' op has a result loop ", std::string(1, letter), " that no operand has");
     shape.push_back(sizes[static_cast<unsigned char>(letter)]);
   }
-  types.push_back(RankedTensorType::get(shape, lhs.getElementType()));
-  return success();
-}
-
-LogicalResult ContractOp::verify() {
-  Subscripts subscripts = getParsedSubscripts();
-  std::array<int, 256> uses{};
-  for (StringRef letters : {subscripts.lhs, subscripts.rhs, subscripts.result}) {
-    std::array<bool, 256> seen{};
-    for (unsigned char letter : letters) {
-      if (seen[letter]) // C1
-        return emitOpError("has the loop ") << std::string(1, letter) << " twice in one tensor";
-      seen[letter] = true;
-      ++uses[letter];
-    }
-  }
   for (int letter = 0; letter < 256; ++letter)
     if (uses[letter] == 1) // C2
-      return emitOpError("has the loop ") << std::string(1, char(letter)) << " in only one tensor";
+      return emitOptionalError(loc, "'nn.contract' op has the loop ", std::string(1, char(letter)), " in only one tensor");
+  types.push_back(RankedTensorType::get(shape, lhs.getElementType()));
   return success();
 }
 
