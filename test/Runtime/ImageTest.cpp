@@ -1,0 +1,216 @@
+// ImageTest.cpp: a table that is not well formed is refused with a message, whatever is wrong with
+// it.
+#include "Sample.h"
+
+#include <functional>
+#include <gtest/gtest.h>
+
+namespace {
+
+std::string complaint(const std::function<void(ImageBuilder &)> &change) {
+  ImageBuilder builder;
+  buildSample(builder, {});
+  change(builder);
+  return builder.complaint();
+}
+
+std::string
+imageComplaint(const std::function<void(galvatron_rt_image &, ImageBuilder &)> &change) {
+  ImageBuilder builder;
+  buildSample(builder, {});
+  builder.build();
+  change(builder.image, builder);
+  char error[512] = "";
+  return galvatron_rt_check_image(&builder.image, error, sizeof(error)) ? error : "";
+}
+
+using B = ImageBuilder;
+
+TEST(ImageTest, TakesTheSample) {
+  EXPECT_EQ(complaint([](B &) {}), "");
+}
+
+TEST(ImageTest, ChecksTheHeader) {
+  using I = galvatron_rt_image;
+  char error[512] = "";
+  EXPECT_EQ(galvatron_rt_check_image(nullptr, error, sizeof(error)), 1);
+  EXPECT_STREQ(error, "program table: there is none");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.magic = 7; }),
+            "program table: magic is 7, wanted 1414682183");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.version = 99; }),
+            "program table: version is 99, this runtime reads 1");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.size = 8; }), "program table: size is 8, wanted 64");
+  EXPECT_EQ(imageComplaint([](I &i, B &) {
+              --i.n_strings;
+              i.n_strings -= 3;
+            }),
+            "program table: the strings must start and end with a NUL");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.n_words = 0; }), "program table: there are no words");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.functions = nullptr; }),
+            "program table: n_functions is 6");
+  EXPECT_EQ(imageComplaint([](I &i, B &) { i.n_functions = 5; }),
+            "program table: 6 function records for 5 functions");
+}
+
+TEST(ImageTest, ChecksTheSections) {
+  using I = galvatron_rt_image;
+  EXPECT_EQ(imageComplaint([](I &, B &b) {
+              b.words[0] = int64_t(1) << 60;
+            }).rfind("program table: the list of", 0),
+            0u);
+  EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[1] = 77; }),
+            "program table: section of unknown kind 77");
+  EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[5] = 1; }),
+            "program table: two sections of kind 1");
+  EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[2] = 3; }),
+            "program table: records of section config have 3 words, this runtime reads 18");
+  EXPECT_NE(
+      imageComplaint([](I &, B &b) { b.words[8] = int64_t(1) << 62; }).find("does not fit into"),
+      std::string::npos);
+  EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[3] = 0; }),
+            "program table: wanted one config record, found 0");
+  // However long the words are cut, the rest is refused and nothing beyond is read.
+  ImageBuilder whole;
+  buildSample(whole, {});
+  whole.build();
+  for (int64_t n = 1; n < whole.image.n_words; ++n) {
+    std::vector<int64_t> cut(whole.words.begin(), whole.words.begin() + n);
+    galvatron_rt_image image = whole.image;
+    image.words = cut.data();
+    image.n_words = n;
+    char error[512] = "";
+    EXPECT_EQ(galvatron_rt_check_image(&image, error, sizeof(error)), 1) << n;
+  }
+}
+
+// Any single word may be anything: the answer is yes or a message, never a crash.
+TEST(ImageTest, SurvivesAnyOneWrongWord) {
+  ImageBuilder whole;
+  buildSample(whole, {});
+  whole.build();
+  const int64_t values[] = {-1, 0, 1, 7, 1000, int64_t(1) << 40, INT64_MAX, INT64_MIN};
+  for (size_t w = 0; w < whole.words.size(); ++w)
+    for (int64_t value : values) {
+      int64_t before = whole.words[w];
+      whole.words[w] = value;
+      char error[512] = "";
+      if (galvatron_rt_check_image(&whole.image, error, sizeof(error)))
+        EXPECT_NE(error[0], '\0') << w;
+      whole.words[w] = before;
+    }
+}
+
+TEST(ImageTest, ChecksTheConfig) {
+  EXPECT_EQ(complaint([](B &b) { b.config.threads = 0; }), "program table: threads is 0");
+  EXPECT_EQ(complaint([](B &b) { b.config.cpu_level = 2; }), "program table: cpu_level is 2");
+  EXPECT_EQ(complaint([](B &b) { b.config.optimizer = 9; }), "program table: optimizer is 9");
+  EXPECT_EQ(complaint([](B &b) { b.config.arena_bytes = -1; }), "program table: arena_bytes is -1");
+  EXPECT_EQ(complaint([](B &b) { b.config.stages = 2; }),
+            "program table: 1 ranks do not divide into 2 stages");
+  EXPECT_EQ(complaint([](B &b) { b.config.batch_rows = 0; }),
+            "program table: micro_batches is 2, batch_rows is 0, tokens_per_step is 0");
+  EXPECT_EQ(complaint([](B &b) { b.config.random_weights = 2; }),
+            "program table: random_weights is 2");
+  EXPECT_EQ(complaint([](B &b) { b.config.cpu_features = b.string("avx2,warp-drive"); }),
+            "program table: cpu feature 'warp-drive' is not known");
+  EXPECT_EQ(complaint([](B &b) { b.config.loss = 99; }), "program table: loss is tensor 99 of 14");
+  EXPECT_EQ(complaint([](B &b) { b.config.loss = 0; }),
+            "program table: loss must be 1 f32 with role 6, found 48 bytes of f32 with role 4");
+  EXPECT_EQ(complaint([](B &b) { b.functions[0] = nullptr; }),
+            "program table: function 'begin' is null or has frame_bytes 0");
+}
+
+TEST(ImageTest, ChecksTensors) {
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].role = 12; }),
+            "program table: tensor 'x' has role 12");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].dtype = 5; }),
+            "program table: tensor 'x' has dtype 5");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].rank = 9; }),
+            "program table: tensor 'x' has rank 9, at most 8 is possible");
+  EXPECT_NE(complaint([](B &b) { b.tensors[0].dims = 1000; }).find("has its dimensions at 1000 of"),
+            std::string::npos);
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].bytes = 52; }),
+            "program table: tensor 'x' says 52 bytes, its shape [4, 3] has 48");
+  EXPECT_NE(complaint([](B &b) {
+              b.tensors[0].offset = b.config.arena_bytes;
+            }).find("does not fit into the arena"),
+            std::string::npos);
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].offset = 4; }),
+            "program table: tensor 'x' is at 4, which is not a multiple of 64");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[0].batch_dim = 0; }),
+            "program table: tensor 'x' has batch_dim 0");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[1].name = b.tensors[0].name; }),
+            "program table: two inputs or outputs are called 'x'");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[3].offset = b.tensors[2].offset; }),
+            "program table: tensors 'w' and 'b' share bytes of the arena");
+  EXPECT_NE(complaint([](B &b) {
+              b.tensors[0].name = 1 << 20;
+            }).find("tensor 0 has a name at 1048576 of"),
+            std::string::npos);
+}
+
+TEST(ImageTest, ChecksSavedTensorsAndViews) {
+  EXPECT_EQ(complaint([](B &b) { b.saved[1].name = b.saved[0].name; }),
+            "program table: two saved tensors are called 'linear.weight', or it is empty");
+  EXPECT_EQ(complaint([](B &b) { b.aliases[0].saved = 3; }),
+            "program table: alias 'head.weight' is of saved tensor 3 of 3");
+  EXPECT_EQ(complaint([](B &b) { b.saved[0].kind = 3; }),
+            "program table: saved tensor 'linear.weight' has kind 3");
+  EXPECT_EQ(complaint([](B &b) { b.saved[0].init = 3; }),
+            "program table: saved tensor 'linear.weight' has init 3");
+  EXPECT_EQ(complaint([](B &b) { b.saved[0].dtype = 1; }),
+            "program table: saved tensor 'linear.weight' is trainable and i64");
+  EXPECT_EQ(complaint([](B &b) { b.views.pop_back(); }),
+            "program table: tensor 'scale' has 0 views, wanted 1");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].saved = 9; }),
+            "program table: view 0 is of tensor 2 and saved tensor 9");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].tensor = 0; }),
+            "program table: the view of tensor 'x', which has role 4");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].primary = 2; }),
+            "program table: the view of tensor 'w' has primary 2");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].primary = 0; }),
+            "program table: the primary views of saved tensor 'linear.weight' leave a gap at "
+            "element 0 of 6");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].offset = 1; }),
+            "program table: the view of tensor 'w' reaches element 6 of a saved tensor of 6");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].offset = -1; }),
+            "program table: the view of tensor 'w' starts at element -1");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].strides = b.pool({0, 1}); }),
+            "program table: the view of tensor 'w' gives two of its elements one place, or not one "
+            "after the other: a "
+            "stride of 0 over 1 elements");
+  EXPECT_EQ(complaint([](B &b) { b.views[0].strides = b.pool({-1, 1}); }),
+            "program table: the view of tensor 'w' has stride -1 in dimension 0");
+  EXPECT_EQ(complaint([](B &b) { b.state[0].tensor = b.state[1].tensor; }),
+            "program table: 'b.grad' [2] with role 3 cannot be state of kind 0 of 'w' [3, 2] with "
+            "role 0");
+  EXPECT_EQ(complaint([](B &b) { b.state.push_back(b.state[0]); }),
+            "program table: parameter 'w' has two states of kind 0");
+}
+
+TEST(ImageTest, ChecksRows) {
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[0].action = 8; }),
+            "program table: training row 0 ('begin') has action 8");
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[0].function = 6; }),
+            "program table: training row 0 ('begin') runs function 6 of 6");
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[1].micro_batch = 2; }),
+            "program table: training row 1 ('linear') is for micro-batch 2 of 2");
+  EXPECT_NE(complaint([](B &b) {
+              b.forwardRows[0].n_args = 1000;
+            }).find("forward row 0 ('begin') has args"),
+            std::string::npos);
+  EXPECT_NE(complaint([](B &b) {
+              b.functionRecords[0].frame_bytes = 64;
+            }).find("has no frame, its function needs 64 bytes"),
+            std::string::npos);
+  EXPECT_NE(complaint([](B &b) { b.args[0].bytes = 1 << 20; }).find("arg 0 (1048576 bytes at"),
+            std::string::npos);
+  EXPECT_NE(complaint([](B &b) { b.args[0].offset += 2; }).find("which is not a multiple of 4"),
+            std::string::npos);
+  EXPECT_NE(complaint([](B &b) { b.args[0].access = 4; }).find("has dtype 0 and access 4"),
+            std::string::npos);
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[2].tensor = 0; }),
+            "program table: training row 2 ('publish') publishes tensor 0 of micro-batch 0");
+}
+
+} // namespace
