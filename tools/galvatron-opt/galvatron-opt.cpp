@@ -3,6 +3,7 @@
 #include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
 #include "dialects/Pipe/Pipe.h"
+#include "dialects/RT/RT.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
@@ -11,7 +12,8 @@
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
-  registry.insert<galvatron::nn::NNDialect, galvatron::dist::DistDialect, galvatron::pipe::PipeDialect>();
+  registry.insert<galvatron::nn::NNDialect, galvatron::dist::DistDialect, galvatron::pipe::PipeDialect,
+                  galvatron::rt::RTDialect>();
   mlir::registerTransformsPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
 }
