@@ -51,7 +51,7 @@ KEPT_NODE_METADATA = {"pkg.torch.onnx.name_scopes"}
 class Family:
     task: str                    # causal | masked | tokens | image | seq2seq: which data it is trained on
     make: Callable[[], torch.nn.Module]
-    attention_mask: bool = False
+    shortest: int = SEQUENCE // 2    # tokens that are not padding, where there is padding
 
 
 # --- the models -----------------------------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def main_families():
     return {
         "gpt2": Family("causal", gpt2),
         "llama": Family("causal", lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**DECODER, num_key_value_heads=2))),
-        "bert": Family("masked", lambda: hf.BertForMaskedLM(hf.BertConfig(**TEXT_ENCODER)), attention_mask=True),
+        "bert": Family("masked", lambda: hf.BertForMaskedLM(hf.BertConfig(**TEXT_ENCODER))),
         "vit": Family("image", lambda: hf.ViTForImageClassification(hf.ViTConfig(**IMAGE_ENCODER))),
     }
 
@@ -132,16 +132,25 @@ def extra_families():
         # ALiBi: a slope per head times the distance, added to the scores.
         "bloom": Family("causal", lambda: hf.BloomForCausalLM(hf.BloomConfig(
             n_layer=2, hidden_size=16, n_head=4, vocab_size=VOCABULARY, use_cache=False, hidden_dropout=0.0, attention_dropout=0.0, **tokens))),
+        # ALiBi as a constant table, sliced from its end; the mask is a Cast of the additive one; LayerNorm without bias.
+        "mpt": Family("causal", lambda: hf.MptForCausalLM(hf.MptConfig(
+            d_model=16, n_heads=4, n_layers=2, max_seq_len=24, vocab_size=VOCABULARY, expansion_ratio=2, use_cache=False))),
+        # Scores without a scale; a window that is a constant table, in every other layer.
+        "gpt_neo": Family("causal", lambda: hf.GPTNeoForCausalLM(hf.GPTNeoConfig(
+            num_layers=2, hidden_size=16, num_heads=4, vocab_size=VOCABULARY, max_position_embeddings=24, attention_types=[[["global", "local"], 1]], window_size=4,
+            use_cache=False, resid_dropout=0.0, embed_dropout=0.0, attention_dropout=0.0, bos_token_id=0, eos_token_id=0))),
         "distilbert": Family("masked", lambda: hf.DistilBertForMaskedLM(hf.DistilBertConfig(
-            n_layers=2, dim=16, hidden_dim=32, n_heads=4, vocab_size=VOCABULARY, max_position_embeddings=24, dropout=0.0, attention_dropout=0.0)),
-            attention_mask=True),
+            n_layers=2, dim=16, hidden_dim=32, n_heads=4, vocab_size=VOCABULARY, max_position_embeddings=24, dropout=0.0, attention_dropout=0.0))),
         # Positions counted from the padding tokens in input_ids: data-dependent.
-        "roberta": Family("masked", lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**text, pad_token_id=1)), attention_mask=True),
+        "roberta": Family("masked", lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**text, pad_token_id=1))),
+        # Windows to both sides, one rotary base for them and another for the rest. A window of padding only would mean one thing in PyTorch, another in ONNX.
+        "modernbert": Family("masked", lambda: hf.ModernBertForMaskedLM(hf.ModernBertConfig(
+            num_hidden_layers=2, hidden_size=16, intermediate_size=32, num_attention_heads=4, vocab_size=VOCABULARY, max_position_embeddings=24, local_attention=4,
+            global_attn_every_n_layers=2, **tokens)), shortest=SEQUENCE - 2),
         # One set of weights, applied by every layer.
-        "albert": Family("masked", lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**text, embedding_size=8)), attention_mask=True),
+        "albert": Family("masked", lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**text, embedding_size=8))),
         # A head per token.
-        "electra": Family("tokens", lambda: hf.ElectraForTokenClassification(hf.ElectraConfig(**text, embedding_size=8, num_labels=CLASSES)),
-                          attention_mask=True),
+        "electra": Family("tokens", lambda: hf.ElectraForTokenClassification(hf.ElectraConfig(**text, embedding_size=8, num_labels=CLASSES))),
         # Encoder and decoder, cross attention, relative position buckets, RMSNorm.
         "t5": Family("seq2seq", lambda: hf.T5ForConditionalGeneration(hf.T5Config(
             num_layers=2, d_model=16, d_ff=32, d_kv=4, num_heads=4, vocab_size=VOCABULARY, relative_attention_num_buckets=8, relative_attention_max_distance=16,
@@ -197,7 +206,7 @@ def make_data(family, model, gen):
         labels = target.clone()
         labels[:, ::3, : SEQUENCE // 4] = -100
         return dict(input_ids=ids, decoder_input_ids=torch.cat([start, target[..., :-1]], dim=-1)), labels
-    lengths = torch.randint(SEQUENCE // 2, SEQUENCE + 1, (*shape[:2], 1), generator=gen)
+    lengths = torch.randint(family.shortest, SEQUENCE + 1, (*shape[:2], 1), generator=gen)
     mask = (torch.arange(SEQUENCE) < lengths).long()
     if family.task == "tokens":
         return dict(input_ids=ids, attention_mask=mask), torch.where(mask > 0, ids % CLASSES, -100)
