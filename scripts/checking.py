@@ -1,12 +1,15 @@
-"""What the check-* scripts share: reading what programs write, and running compiler and programs. Needs numpy alone."""
+"""What the check-* scripts share: reading what programs write, comparing it, and running compiler and programs. Needs nothing but Python."""
+import array
+import ast
 import json
+import math
 import os
 import struct
 import subprocess
+import sys
 
-import numpy as np
-
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+# Of safetensors, in the letters of Python's array.
+DTYPES = {"F64": "d", "F32": "f", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U8": "B", "BOOL": "B"}
 # Open MPI would bind one or two ranks to a core each, and the program's threads with them.
 MPIRUN = "mpirun --bind-to none -n 1"
 
@@ -19,6 +22,38 @@ class CommandFailed(Exception):
     pass
 
 
+class Tensor:
+    """A shape, and the values in row-major order."""
+
+    def __init__(self, shape, values):
+        self.shape, self.values = list(shape), values
+        if len(values) != math.prod(shape):
+            raise ValueError(f"{len(values)} values for a shape of {self.shape}")
+
+    def largest(self):
+        return max(map(abs, self.values), default=0.0)
+
+    def worst_difference(self, other):
+        """The largest difference from another tensor of this shape, and where it is; a NaN is the worst."""
+        worst, at = 0.0, 0
+        for i, (a, b) in enumerate(zip(self.values, other.values)):
+            if not abs(a - b) <= worst:
+                worst, at = abs(a - b), i
+                if worst != worst:
+                    break
+        where = []
+        for size in reversed(self.shape):
+            at, index = divmod(at, size)
+            where.insert(0, index)
+        return worst, where
+
+    def at(self, where):
+        position = 0
+        for size, index in zip(self.shape, where):
+            position = position * size + index
+        return self.values[position]
+
+
 def read_safetensors(path):
     try:
         with open(path, "rb") as f:
@@ -29,10 +64,33 @@ def read_safetensors(path):
         for name, entry in header.items():
             if name != "__metadata__":
                 begin, end = (8 + length + offset for offset in entry["data_offsets"])
-                result[name] = np.frombuffer(content[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+                result[name] = Tensor(entry["shape"], array.array(DTYPES[entry["dtype"]], content[begin:end]))
         return result
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise Unreadable(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def npy_shape(path):
+    """The shape that an .npy file's header gives."""
+    try:
+        with open(path, "rb") as f:
+            magic, major, _ = struct.unpack("<6sBB", f.read(8))
+            if magic != b"\x93NUMPY":
+                raise ValueError("no NUMPY at its start")
+            (length,) = struct.unpack("<H", f.read(2)) if major == 1 else struct.unpack("<I", f.read(4))
+            return ast.literal_eval(f.read(length).decode("latin1"))["shape"]
+    except (OSError, ValueError, KeyError, SyntaxError, struct.error) as error:
+        raise Unreadable(f"{path}: not a readable .npy file: {error}") from error
+
+
+def write_npy(path, tensor):
+    """One step of one input: the tensor with a first dimension of 1."""
+    letter = tensor.values.typecode
+    description = dict(descr={"f": "<f4", "q": "<i8"}[letter], fortran_order=False, shape=(1, *tensor.shape))
+    header = str(description)
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    with open(path, "wb") as f:
+        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + tensor.values.tobytes())
 
 
 def read_log(path):
@@ -58,7 +116,8 @@ def run(command, timeout, log):
     if code:
         with open(log, errors="replace") as f:
             tail = "".join(f.readlines()[-8:]).rstrip()
-        raise CommandFailed(f"exit code {code} of {' '.join(command)}\n{tail}".replace("\n", "\n      "))
+        shown = os.path.basename(command[1]) if command[0] == sys.executable else " ".join(command)
+        raise CommandFailed(f"exit code {code} of {shown}\n{tail}".replace("\n", "\n      "))
 
 
 def compiler_in(build):
