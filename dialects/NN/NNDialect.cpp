@@ -149,4 +149,8 @@ LogicalResult SetParameterOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyParameterUse(*this, symbols, getParameterAttr(), getValue().getType());
 }
 
+LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyParameterUse(*this, symbols, getParameterAttr(), getValue().getType());
+}
+
 void GetParameterOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getParameter()); }

@@ -630,6 +630,16 @@ def NN_BackwardOp : NN_SymbolUse<"backward", []> {
   let assemblyFormat = "$callee $residuals `(` $cotangents `)` attr-dict `:` functional-type($cotangents, $gradients)";
 }
 
+def NN_GradientOp : NN_SymbolUse<"gradient", []> {
+  let summary = "says that a value is the gradient of a parameter, before clipping";
+  let description = [{
+    Stands in the step function, where the optimizer and `--save-gradients` find it.
+    C1: the symbol is an `nn.parameter` of the operand's type.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter, NN_Float:$value);
+  let assemblyFormat = "$parameter `,` $value attr-dict `:` type($value)";
+}
+
 def NN_AdamWOp : NN_PureOp<"adamw", [AllTypesMatch<["parameter", "gradient", "exp_avg", "exp_avg_sq",
     "new_parameter", "new_exp_avg", "new_exp_avg_sq"]>]> {
   let summary = "one AdamW update, as torch.optim.AdamW";

@@ -4,6 +4,7 @@
 #include "dialects/NN/NN.h"
 #include "dialects/Pipe/Pipe.h"
 #include "dialects/RT/RT.h"
+#include "galvatron/Training/Passes.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
@@ -15,5 +16,6 @@ int main(int argc, char **argv) {
   registry.insert<galvatron::nn::NNDialect, galvatron::dist::DistDialect, galvatron::pipe::PipeDialect,
                   galvatron::rt::RTDialect>();
   mlir::registerTransformsPasses();
+  galvatron::registerTrainingPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
 }

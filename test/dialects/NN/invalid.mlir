@@ -428,3 +428,11 @@ func.func @backward(%x: tensor<4xf32>) {
   %1 = nn.backward @g %r(%x) : (tensor<4xf32>) -> tensor<4xf32>
   return
 }
+
+// -----
+
+func.func @gradient(%g: tensor<4xf32>) {
+  // expected-error@+1 {{'nn.gradient' op names @w, which is no nn.parameter}}
+  nn.gradient @w, %g : tensor<4xf32>
+  return
+}

@@ -30,3 +30,10 @@ func.func @block(%x: tensor<8x32x64xf32>, %ids: tensor<8x32xi64>) -> tensor<8x32
   %f = nn.cast %b : tensor<8x32xi1> to tensor<8x32xf32>
   return %n : tensor<8x32x64xf32>
 }
+
+// A step names its gradients.
+func.func @gradient(%g: tensor<64x3x4x16xf32>) {
+  // CHECK: nn.gradient @qkv, %{{.*}} : tensor<64x3x4x16xf32>
+  nn.gradient @qkv, %g : tensor<64x3x4x16xf32>
+  return
+}
