@@ -1,0 +1,251 @@
+//===- IndexOps.cpp - Gather and its relatives ----------------------------===//
+//
+// Most indices of real models are iotas in disguise, and gathering by an iota is
+// a slice. Only indices that come from the model's inputs stay look-ups.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Importer.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace galvatron {
+
+namespace {
+
+/// The affine functions that an index tensor follows, one for each index along its last dimension if
+/// `columns`, else one. Negative ones count from the end of the dimension they index.
+std::optional<SmallVector<Affine>> affineIndices(NodeContext &node, const ImportValue &indices,
+                                                 ArrayRef<int64_t> sizes, bool columns) {
+  SmallVector<Affine> result;
+  for (auto [k, size] : enumerate(sizes)) {
+    ImportValue column = indices;
+    if (columns) {
+      Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1);
+      offsets.back() = k;
+      box.back() = 1;
+      column = node.emit.slice(indices, offsets, box, steps);
+      box.pop_back();
+      if (!column.isKnown())
+        return std::nullopt;
+      column = node.emit.reshape(column, box);
+    }
+    std::optional<Affine> affine = affineOf(column);
+    auto range = affine ? affine->range(column.shape) : std::nullopt;
+    if (!range)
+      return std::nullopt;
+    if (range->second < 0)
+      affine->constant += size;
+    result.push_back(*affine);
+  }
+  return result;
+}
+
+bool inRange(const Affine &affine, ArrayRef<int64_t> shape, int64_t size) {
+  auto range = affine.range(shape);
+  return range && range->first >= 0 && range->second < size;
+}
+
+LogicalResult importGather(NodeContext &node) {
+  int64_t axis = node.getInt("axis", 0);
+  if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(1, ElementKind::I64)))
+    return failure();
+  const ImportValue &data = node.inputs[0], &indices = node.inputs[1];
+  FailureOr<int64_t> dim = node.dimension(axis, data.rank());
+  if (failed(dim))
+    return failure();
+  Shape shape(data.shape.begin(), data.shape.begin() + *dim);
+  shape.append(indices.shape.begin(), indices.shape.end());
+  shape.append(data.shape.begin() + *dim + 1, data.shape.end());
+  int64_t size = data.shape[*dim];
+  if (indices.isKnown() && indices.count() > 0) {
+    if (std::optional<SmallVector<Affine>> affine = affineIndices(node, indices, {size}, false)) {
+      if (!inRange((*affine)[0], indices.shape, size))
+        return node.error() << "an index is outside of dimension " << *dim << " of size " << size;
+      SmallVector<Affine> where;
+      for (int64_t d = 0; d < data.rank(); ++d) {
+        if (d != *dim) {
+          where.push_back(Affine::index(d < *dim ? d : d + indices.rank() - 1, shape.size()));
+          continue;
+        }
+        Affine along = Affine::constantOf((*affine)[0].constant, shape.size());
+        for (auto [k, c] : enumerate((*affine)[0].coefficients))
+          along.coefficients[*dim + k] = c;
+        where.push_back(along);
+      }
+      if (std::optional<ImportValue> value = node.emit.gather(data, where, shape))
+        return node.result(*value);
+    }
+    // Few known indices into known data.
+    std::optional<std::vector<Scalar>> list = elementsOf(indices), elements = elementsOf(data);
+    if (list) {
+      for (Scalar &s : *list) {
+        s.i = s.i < 0 ? s.i + size : s.i;
+        if (s.i < 0 || s.i >= size)
+          return node.error() << "index " << s.i << " is outside of dimension " << *dim << " of size " << size;
+      }
+      if (elements && numElements(shape).value_or(INT64_MAX) <= maxDenseElements) {
+        int64_t inner = 1, outer = 1;
+        for (auto [d, s] : enumerate(data.shape))
+          (static_cast<int64_t>(d) < *dim ? outer : inner) *= static_cast<int64_t>(d) == *dim ? 1 : s;
+        std::vector<Scalar> picked;
+        for (int64_t o = 0; o < outer; ++o)
+          for (Scalar s : *list)
+            for (int64_t i = 0; i < inner; ++i)
+              picked.push_back((*elements)[(o * size + s.i) * inner + i]);
+        return node.result(ImportValue::dense(data.element, shape, std::move(picked)));
+      }
+    }
+  }
+  if (is_contained(shape, 0))
+    return node.error() << "the result is empty";
+  // The gathered dimension first, and then where it was.
+  Value table = node.tensor(0);
+  Shape front = {*dim}, back;
+  for (int64_t d = 0; d < data.rank(); ++d)
+    if (d != *dim)
+      front.push_back(d);
+  table = node.emit.transpose(table, front);
+  Value rows = node.emit.make<nn::EmbeddingOp>(table, node.tensor(1));
+  for (int64_t d = 0; d < *dim; ++d)
+    back.push_back(indices.rank() + d);
+  for (int64_t d = 0; d < indices.rank(); ++d)
+    back.push_back(d);
+  for (int64_t d = *dim; d < data.rank() - 1; ++d)
+    back.push_back(indices.rank() + d);
+  return node.result(node.emit.transpose(rows, back));
+}
+
+LogicalResult importGatherElements(NodeContext &node) {
+  int64_t axis = node.getInt("axis", 0);
+  if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(1, ElementKind::I64)))
+    return failure();
+  const ImportValue &data = node.inputs[0], &indices = node.inputs[1];
+  FailureOr<int64_t> dim = node.dimension(axis, data.rank());
+  if (failed(dim))
+    return failure();
+  if (indices.rank() != data.rank())
+    return node.error() << "the indices have rank " << indices.rank() << "; the data has " << data.rank();
+  for (int64_t d = 0; d < data.rank(); ++d)
+    if (d != *dim && indices.shape[d] > data.shape[d])
+      return node.error() << "the indices have size " << indices.shape[d] << " in dimension " << d << "; the data has "
+                          << data.shape[d];
+  if (indices.isKnown() && indices.count() > 0)
+    if (std::optional<SmallVector<Affine>> affine = affineIndices(node, indices, {data.shape[*dim]}, false)) {
+      if (!inRange((*affine)[0], indices.shape, data.shape[*dim]))
+        return node.error() << "an index is outside of dimension " << *dim << " of size " << data.shape[*dim];
+      SmallVector<Affine> where;
+      for (int64_t d = 0; d < data.rank(); ++d)
+        where.push_back(d == *dim ? (*affine)[0] : Affine::index(d, data.rank()));
+      if (std::optional<ImportValue> value = node.emit.gather(data, where, indices.shape))
+        return node.result(*value);
+    }
+  // take_along wants equal sizes elsewhere.
+  Shape offsets(data.rank(), 0), sizes = indices.shape, steps(data.rank(), 1);
+  sizes[*dim] = data.shape[*dim];
+  Value box = node.emit.slice(node.tensor(0), offsets, sizes, steps);
+  return node.result(node.emit.make<nn::TakeAlongOp>(box, node.tensor(1), node.emit.builder.getI64IntegerAttr(*dim)));
+}
+
+LogicalResult importGatherND(NodeContext &node) {
+  int64_t batch = node.getInt("batch_dims", 0);
+  if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(1, ElementKind::I64)))
+    return failure();
+  const ImportValue &data = node.inputs[0], &indices = node.inputs[1];
+  if (indices.rank() < 1 || batch < 0 || batch >= indices.rank() || indices.shape.back() < 1 ||
+      batch + indices.shape.back() > data.rank())
+    return node.error() << "indices of rank " << indices.rank() << " do not fit data of rank " << data.rank();
+  int64_t columns = indices.shape.back();
+  Shape shape(indices.shape.begin(), indices.shape.end() - 1);
+  for (int64_t d = 0; d < batch; ++d)
+    if (shape[d] != data.shape[d])
+      return node.error() << "batch dimension " << d << " has sizes " << data.shape[d] << " and " << shape[d];
+  size_t indexRank = shape.size();
+  shape.append(data.shape.begin() + batch + columns, data.shape.end());
+  ArrayRef<int64_t> indexed = ArrayRef<int64_t>(data.shape).slice(batch, columns);
+  if (indices.isKnown() && indices.count() > 0)
+    if (std::optional<SmallVector<Affine>> affine = affineIndices(node, indices, indexed, true)) {
+      SmallVector<Affine> where;
+      for (int64_t d = 0; d < data.rank(); ++d) {
+        if (d < batch) {
+          where.push_back(Affine::index(d, shape.size()));
+        } else if (d < batch + columns) {
+          Affine along = (*affine)[d - batch];
+          if (!inRange(along, ArrayRef<int64_t>(indices.shape).drop_back(), data.shape[d]))
+            return node.error() << "an index is outside of dimension " << d << " of size " << data.shape[d];
+          along.coefficients.resize(shape.size(), 0);
+          where.push_back(along);
+        } else {
+          where.push_back(Affine::index(indexRank + d - batch - columns, shape.size()));
+        }
+      }
+      if (std::optional<ImportValue> value = node.emit.gather(data, where, shape))
+        return node.result(*value);
+    }
+  if (batch != 0)
+    return node.error() << "batch_dims = " << batch << " with indices that depend on data is not supported";
+  if (is_contained(shape, 0))
+    return node.error() << "the result is empty";
+  // One row number out of the columns, and rows of the flattened table.
+  Value all = node.tensor(1), row;
+  Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1), flat = {1};
+  box.back() = 1;
+  for (int64_t k = 0; k < columns; ++k) {
+    offsets.back() = k;
+    Value column = node.emit.reshape(node.emit.slice(all, offsets, box, steps),
+                                     ArrayRef<int64_t>(indices.shape).drop_back());
+    if (row)
+      row = node.emit.make<nn::AddOp>(
+          node.emit.make<nn::MulOp>(row, node.emit.numberLike(row, data.shape[k])), column);
+    else
+      row = column;
+    flat[0] *= data.shape[k];
+  }
+  flat.append(data.shape.begin() + columns, data.shape.end());
+  return node.result(node.emit.make<nn::EmbeddingOp>(node.emit.reshape(node.tensor(0), flat), row));
+}
+
+LogicalResult importOneHot(NodeContext &node) {
+  int64_t axis = node.getInt("axis", -1);
+  if (failed(node.expectInputs(3, 3)) || failed(node.expectElement(0, ElementKind::I64)))
+    return failure();
+  FailureOr<Shape> depth = node.knownInts(1, "depth");
+  if (failed(depth))
+    return failure();
+  if (depth->size() != 1 || (*depth)[0] < 1)
+    return node.error() << "the depth is not one positive number";
+  FailureOr<int64_t> dim = node.dimension(axis, node.inputs[0].rank() + 1);
+  if (failed(dim))
+    return failure();
+  std::optional<std::vector<Scalar>> values = elementsOf(node.inputs[2]);
+  if (!values || values->size() != 2)
+    return node.error() << "the values are not two known numbers";
+  Shape shape = node.inputs[0].shape, kept;
+  shape.insert(shape.begin() + *dim, (*depth)[0]);
+  if (!numElements(shape))
+    return node.error() << "has more elements than 63 bits can count";
+  for (int64_t d = 0; d < static_cast<int64_t>(shape.size()); ++d)
+    if (d != *dim)
+      kept.push_back(d);
+  Value ids = node.emit.broadcastDims(node.tensor(0), kept, shape);
+  Value iota = node.emit.materialize(affineValue(ElementKind::I64, shape, Affine::index(*dim, shape.size())));
+  Value hit = node.emit.make<nn::CompareOp>(nn::Predicate::EQ, ids, iota);
+  ElementKind element = node.inputs[2].element;
+  return node.result(node.emit.make<nn::SelectOp>(
+      hit, node.emit.materialize(ImportValue::splat(element, shape, (*values)[1])),
+      node.emit.materialize(ImportValue::splat(element, shape, (*values)[0]))));
+}
+
+} // namespace
+
+static const OpImporter table[] = {
+    {"Gather", 13, importGather},
+    {"GatherElements", 13, importGatherElements},
+    {"GatherND", 13, importGatherND, "batch_dims only with indices that are known"},
+    {"OneHot", 13, importOneHot, "known depth and values"},
+};
+
+ArrayRef<OpImporter> indexOps() { return table; }
+
+} // namespace galvatron

@@ -1,0 +1,351 @@
+//===- Parameters.cpp - Which initializer is which PyTorch parameter ------===//
+
+#include "Parameters.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/GlobPattern.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace galvatron {
+
+static constexpr StringLiteral kindKey = "pkg.torch.export.graph_signature.InputSpec.kind";
+static constexpr StringLiteral foldedKey = "pkg.onnxscript.optimizer.folded_from";
+static constexpr StringLiteral signatureKey = "pkg.torch.export.ExportedProgram.graph_signature";
+static constexpr StringLiteral scopesKey = "pkg.torch.onnx.name_scopes";
+
+Shape ParameterInfo::savedShape() const {
+  Shape shape(tensor->dims().begin(), tensor->dims().end());
+  if (transposed)
+    std::reverse(shape.begin(), shape.end());
+  return shape;
+}
+
+/// Python's `['a', 'b']`.
+static std::vector<std::string> parseList(StringRef text) {
+  std::vector<std::string> items;
+  while (true) {
+    size_t begin = text.find_first_of("'\"");
+    if (begin == StringRef::npos)
+      return items;
+    size_t end = text.find(text[begin], begin + 1);
+    if (end == StringRef::npos)
+      return items;
+    items.push_back(text.slice(begin + 1, end).str());
+    text = text.drop_front(end + 1);
+  }
+}
+
+static std::pair<StringRef, StringRef> splitModule(StringRef name) { return name.rsplit('.').second.empty() ? std::make_pair(StringRef(), name) : name.rsplit('.'); }
+
+void Parameters::readMetadata() {
+  auto read = [&](StringRef name, const auto &proto) {
+    if (StringRef kind = metadata(proto, kindKey); !kind.empty()) {
+      kinds[name] = kind.str();
+      hasMetadata = true;
+    }
+    if (StringRef list = metadata(proto, foldedKey); !list.empty()) {
+      folded[name] = parseList(list);
+      hasMetadata = true;
+    }
+  };
+  for (const onnx::ValueInfoProto &info : model.graph().value_info())
+    read(info.name(), info);
+  for (const onnx::TensorProto &tensor : model.graph().initializer())
+    read(tensor.name(), tensor);
+  // Lines like: p_lm_head_weight: PARAMETER target='lm_head.weight'
+  SmallVector<StringRef> lines;
+  StringRef text = metadata(model.graph(), signatureKey);
+  (text.empty() ? metadata(model.proto, signatureKey) : text).split(lines, '\n');
+  for (StringRef line : lines) {
+    auto [before, target] = line.split(" PARAMETER target='");
+    if (target.consume_back("'") && signatureSet.insert(target).second)
+      signature.push_back(target.str());
+  }
+}
+
+/// Whether a name that something was folded from is a parameter's.
+static bool looksLikeParameter(StringRef name, const llvm::StringSet<> &signature, const StringMap<std::string> &kinds) {
+  if (signature.contains(name))
+    return true;
+  if (auto it = kinds.find(name); it != kinds.end())
+    return it->second == "PARAMETER";
+  // Without a list: parameters of modules have dots in their names, values of the graph have none.
+  return signature.empty() && (name.ends_with(".weight") || name.ends_with(".bias"));
+}
+
+void Parameters::warnFolded(const ParameterInfo &info, ArrayRef<std::string> origins) {
+  for (const std::string &origin : origins)
+    if (looksLikeParameter(origin, signatureSet, kinds))
+      emitWarning(onnxLocation(model.context, OnnxName::Initializer, info.tensor->name()))
+          << "parameter '" << origin << "' does not train here: the exporter folded it into this constant";
+}
+
+void Parameters::classify() {
+  // Running statistics of a batch normalization are no parameters, whatever the file says or leaves out.
+  llvm::StringSet<> statistics;
+  for (const onnx::NodeProto &node : model.graph().node())
+    if (node.op_type() == "BatchNormalization")
+      for (int i = 3; i < node.input_size(); ++i)
+        statistics.insert(node.input(i));
+  for (const onnx::TensorProto &tensor : model.graph().initializer()) {
+    bool isFloat = tensor.data_type() == onnx::TensorProto::FLOAT || tensor.data_type() == onnx::TensorProto::FLOAT16 ||
+                   tensor.data_type() == onnx::TensorProto::BFLOAT16 || tensor.data_type() == onnx::TensorProto::DOUBLE;
+    if (!isFloat)
+      continue;
+    auto info = std::make_unique<ParameterInfo>();
+    info->tensor = &tensor;
+    info->saved = tensor.name();
+    auto kind = kinds.find(tensor.name());
+    auto origin = folded.find(tensor.name());
+    if (kind != kinds.end()) {
+      if (kind->second == "PARAMETER")
+        info->kind = nn::ParameterKind::Trainable;
+    } else if (origin != folded.end()) {
+      ArrayRef<std::string> origins = origin->second;
+      if (origins.size() == 1 && tensor.dims_size() == 2 && looksLikeParameter(origins[0], signatureSet, kinds)) {
+        info->kind = nn::ParameterKind::Trainable;
+        info->saved = origins[0];
+        info->transposed = true;
+      } else {
+        warnFolded(*info, origins);
+      }
+    } else if (!hasMetadata && tensor.dims_size() >= 1) {
+      info->kind = nn::ParameterKind::Trainable;
+    } else if (signatureSet.contains(tensor.name())) {
+      info->kind = nn::ParameterKind::Trainable;
+    }
+    if (statistics.contains(tensor.name()))
+      info->kind = nn::ParameterKind::Constant;
+    table[tensor.name()] = std::move(info);
+  }
+}
+
+ParameterInfo *Parameters::find(StringRef initializer) {
+  auto it = table.find(initializer);
+  return it == table.end() ? nullptr : it->second.get();
+}
+
+/// Records who uses each initializer, seeing through nodes that only move it.
+void Parameters::findUses() {
+  StringMap<StringRef> origin;
+  for (const auto &[name, info] : table)
+    origin[name] = name;
+  for (const onnx::NodeProto &node : model.graph().node())
+    for (auto [i, input] : enumerate(node.input())) {
+      auto it = origin.find(input);
+      if (it == origin.end())
+        continue;
+      StringRef name = it->second;
+      uses[name].push_back({&node, static_cast<unsigned>(i)});
+      StringRef op = node.op_type();
+      if (i == 0 && node.output_size() == 1 && (op == "Transpose" || op == "Identity" || op == "Cast" || op == "Reshape"))
+        origin[node.output(0)] = name;
+    }
+  for (auto &[name, info] : table) {
+    if (!info->trains())
+      continue;
+    bool isScale = info->tensor->dims_size() == 1 && StringRef(info->saved).ends_with("weight");
+    for (const Use &use : uses[name]) {
+      StringRef op = use.node->op_type();
+      isScale |= use.input == 1 && op.ends_with("Normalization");
+      isScale |= info->tensor->dims_size() == 1 && op == "Mul";
+    }
+    info->init = isScale                            ? nn::InitKind::One
+                 : info->tensor->dims_size() >= 2 ? nn::InitKind::Normal
+                                                  : nn::InitKind::Zero;
+  }
+  for (const onnx::NodeProto &node : model.graph().node())
+    if (node.op_type() == "BatchNormalization" && node.input_size() > 4)
+      if (ParameterInfo *variance = find(node.input(4)))
+        variance->init = nn::InitKind::One;
+}
+
+/// A parameter of the model that no initializer stands for is tied to another. The nodes of its module use
+/// the initializer that holds both.
+void Parameters::findTies() {
+  llvm::StringSet<> represented;
+  for (auto &[name, info] : table)
+    represented.insert(info->saved);
+  // Module -> initializers that its nodes use. Scopes go from the outermost module to the node itself.
+  StringMap<SmallVector<ParameterInfo *>> usedBy;
+  for (auto &[name, info] : table) {
+    if (!info->trains())
+      continue;
+    for (const Use &use : uses[name]) {
+      std::vector<std::string> scopes = parseList(metadata(*use.node, scopesKey));
+      if (scopes.size() >= 2 && !is_contained(usedBy[scopes[scopes.size() - 2]], info.get()))
+        usedBy[scopes[scopes.size() - 2]].push_back(info.get());
+    }
+  }
+  for (const std::string &missing : signature) {
+    if (represented.contains(missing))
+      continue;
+    auto [owner, leaf] = splitModule(missing);
+    auto it = usedBy.find(owner);
+    if (it == usedBy.end())
+      continue;
+    // What the module uses under another module's name; the same last part of the name decides.
+    SmallVector<ParameterInfo *> candidates, named;
+    for (ParameterInfo *info : it->second) {
+      if (splitModule(info->saved).first == owner)
+        continue;
+      candidates.push_back(info);
+      if (splitModule(info->saved).second == leaf)
+        named.push_back(info);
+    }
+    ParameterInfo *found = named.size() == 1 ? named[0] : candidates.size() == 1 ? candidates[0] : nullptr;
+    if (found)
+      found->aliases.push_back(missing);
+  }
+}
+
+/// A tied weight can be in the file twice, as it is and folded into its transpose.
+void Parameters::mergeCopies() {
+  StringMap<ParameterInfo *> byName;
+  auto merge = [&](bool transposed) {
+    for (auto &[name, info] : table) {
+      if (!info->trains() || info->transposed != transposed)
+        continue;
+      ParameterInfo *first = nullptr;
+      std::vector<std::string> names = info->aliases;
+      names.insert(names.begin(), info->saved);
+      for (const std::string &n : names)
+        if (ParameterInfo *other = byName.lookup(n))
+          first = other;
+      if (first && first->savedShape() == info->savedShape()) {
+        info->same = first;
+        for (const std::string &n : names)
+          if (n != first->saved && !is_contained(first->aliases, n))
+            first->aliases.push_back(n);
+      }
+      for (const std::string &n : names)
+        byName.try_emplace(n, first ? first : info.get());
+    }
+  };
+  merge(false);
+  merge(true);
+}
+
+LogicalResult Parameters::applyAliases() {
+  bool ok = true;
+  for (const auto &[one, other] : options.aliases) {
+    ParameterInfo *found[2] = {nullptr, nullptr};
+    for (auto &[name, info] : table)
+      for (int k = 0; k < 2; ++k)
+        if (const std::string &wanted = k ? other : one;
+            info->trains() && !info->same && (info->saved == wanted || is_contained(info->aliases, wanted)))
+          found[k] = info.get();
+    if (found[0] && found[0] == found[1])
+      continue;
+    if ((found[0] != nullptr) == (found[1] != nullptr)) {
+      emitError(UnknownLoc::get(model.context))
+          << "--alias=" << one << "=" << other << ": "
+          << (found[0] ? "both are parameters of the file" : "neither is a parameter of the file");
+      ok = false;
+      continue;
+    }
+    (found[0] ? found[0] : found[1])->aliases.push_back(found[0] ? other : one);
+  }
+  return success(ok);
+}
+
+LogicalResult Parameters::applyFreeze() {
+  bool ok = true;
+  for (const std::string &text : options.freeze) {
+    Expected<GlobPattern> glob = GlobPattern::create(text);
+    if (!glob) {
+      emitError(UnknownLoc::get(model.context)) << "--freeze=" << text << ": " << toString(glob.takeError());
+      ok = false;
+      continue;
+    }
+    bool any = false;
+    for (auto &[name, info] : table) {
+      if (!info->trains())
+        continue;
+      bool matches = glob->match(info->saved) || glob->match(name) ||
+                     any_of(info->aliases, [&](const std::string &alias) { return glob->match(alias); });
+      any |= matches;
+      if (matches)
+        info->kind = nn::ParameterKind::Frozen;
+    }
+    if (!any) {
+      emitError(UnknownLoc::get(model.context)) << "--freeze=" << text << " matches no parameter";
+      ok = false;
+    }
+  }
+  return success(ok);
+}
+
+/// Exporters merge initializers of equal value. One vector that modules far apart share is probably several.
+void Parameters::warnShared() {
+  for (auto &[name, info] : table) {
+    if (info->kind != nn::ParameterKind::Trainable || info->tensor->dims_size() != 1)
+      continue;
+    llvm::StringSet<> modules;
+    SmallVector<std::string> nodes;
+    for (const Use &use : uses[name]) {
+      std::vector<std::string> scopes = parseList(metadata(*use.node, scopesKey));
+      StringRef module = scopes.size() >= 2 ? StringRef(scopes[scopes.size() - 2]) : StringRef(use.node->name());
+      if (modules.insert(module).second)
+        nodes.push_back(use.node->name());
+    }
+    if (nodes.size() < 2)
+      continue;
+    InFlightDiagnostic warning = emitWarning(onnxLocation(model.context, OnnxName::Initializer, name))
+                                 << "is shared by " << nodes.size() << " nodes ('" << nodes[0] << "', '" << nodes[1]
+                                 << (nodes.size() > 2 ? "', ...)" : "')")
+                                 << " and trains as one; exporters merge parameters of equal value";
+  }
+}
+
+LogicalResult Parameters::analyze() {
+  readMetadata();
+  classify();
+  findUses();
+  findTies();
+  mergeCopies();
+  bool ok = succeeded(applyAliases());
+  ok &= succeeded(applyFreeze());
+  warnShared();
+  // Two initializers of one name that are not the same tensor: the second keeps the file's own name.
+  llvm::StringSet<> saved;
+  for (auto &[name, info] : table)
+    if (!info->same && !saved.insert(info->saved).second) {
+      emitWarning(onnxLocation(model.context, OnnxName::Initializer, name))
+          << "also claims to be parameter '" << info->saved << "'; it is saved under its own name";
+      info->saved = info->tensor->name();
+      info->transposed = false;
+    }
+  return success(ok);
+}
+
+void Parameters::forget(StringRef saved) {
+  for (auto &[name, info] : table)
+    if (info->saved == saved)
+      info->used = false;
+}
+
+void Parameters::print(raw_ostream &os) const {
+  int64_t counts[3] = {0, 0, 0}, elements[3] = {0, 0, 0};
+  for (const auto &[name, info] : table) {
+    if (!info->used || info->same)
+      continue;
+    int k = static_cast<int>(info->kind);
+    ++counts[k];
+    elements[k] += numElements(info->savedShape()).value_or(0);
+  }
+  os << counts[0] << " parameters train (" << elements[0] << " numbers), " << counts[1] << " are frozen ("
+     << elements[1] << "), " << counts[2] << " tables are constant (" << elements[2] << ")";
+  for (const auto &[name, info] : table) {
+    if (!info->used || info->same)
+      continue;
+    os << "\n  " << nn::stringifyParameterKind(info->kind) << " " << info->saved << " ";
+    interleave(info->savedShape(), os, "x");
+    for (const std::string &alias : info->aliases)
+      os << ", also " << alias;
+  }
+}
+
+} // namespace galvatron

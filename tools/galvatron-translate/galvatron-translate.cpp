@@ -1,0 +1,88 @@
+//===- galvatron-translate.cpp - ONNX to nn, and trained weights back -----===//
+
+#include "galvatron/Import/Import.h"
+#include "galvatron/Import/NodeDiagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace llvm;
+
+static constexpr char overview[] = R"(Reads ONNX models and writes them back.
+
+  Import: an .onnx file becomes a module of nn ops, with the shapes of the global batch.
+
+    galvatron-translate --import-onnx model.onnx --shapes=input_ids:8x32 -o model.mlir
+
+  Export: the parameters of a .safetensors file go into the model that they were trained from.
+
+    galvatron-translate --export-onnx model.onnx --weights=final.safetensors -o trained.onnx
+
+  Weights in a file beside the model may be missing for an import. What trains is listed on stderr.
+)";
+
+static cl::OptionCategory category("galvatron-translate options");
+static cl::opt<bool> importFlag("import-onnx", cl::desc("Import the model"), cl::cat(category));
+static cl::opt<bool> exportFlag("export-onnx", cl::desc("Write the model with trained weights"), cl::cat(category));
+static cl::opt<bool> printOps("print-supported-ops", cl::desc("Print the ONNX operators that import, in Markdown"),
+                              cl::cat(category));
+static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx"), cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("Output file (- is stdout)"), cl::value_desc("file"), cl::init("-"),
+                                   cl::cat(category));
+static cl::opt<std::string> shapes("shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
+                                   cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category));
+static cl::list<std::string> freeze("freeze", cl::desc("Do not train parameters whose name matches (* and ? and [] as in a shell)"),
+                                    cl::value_desc("glob"), cl::cat(category));
+static cl::list<std::string> aliases("alias", cl::desc("A further name of a parameter, for tied weights that the file does not tell"),
+                                     cl::value_desc("NAME=NAME"), cl::cat(category));
+static cl::opt<bool> randomWeights("random-weights", cl::desc("Parameters get no source: nothing opens a weights file"),
+                                   cl::cat(category));
+static cl::opt<std::string> weights("weights", cl::desc("Trained parameters for --export-onnx"),
+                                    cl::value_desc("final.safetensors"), cl::cat(category));
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(argc, argv, overview);
+  auto fail = [](const Twine &message) {
+    errs() << "galvatron-translate: error: " << message << "\n";
+    return 1;
+  };
+  if (printOps) {
+    galvatron::printSupportedOps(outs());
+    return 0;
+  }
+  if (importFlag == exportFlag)
+    return fail("say one of --import-onnx, --export-onnx and --print-supported-ops (--help explains them)");
+  if (input.empty())
+    return fail("no model given");
+  galvatron::ImportOptions options;
+  if (auto wrong = galvatron::parseShapes(shapes, options.shapes))
+    return fail("--shapes: " + *wrong);
+  for (const std::string &alias : aliases)
+    if (auto wrong = galvatron::parseAlias(alias, options.aliases))
+      return fail("--alias: " + *wrong);
+  options.freeze.assign(freeze.begin(), freeze.end());
+  options.randomWeights = randomWeights;
+
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  galvatron::NodeDiagnosticHandler handler(&context, input, errs());
+  if (exportFlag) {
+    if (weights.empty() || output == "-")
+      return fail("--export-onnx needs --weights=FILE.safetensors and -o FILE.onnx");
+    return failed(galvatron::exportOnnx(input, weights, output, options, &context));
+  }
+  mlir::OwningOpRef<mlir::ModuleOp> module = galvatron::importOnnx(input, options, &context);
+  if (!module)
+    return 1;
+  std::error_code code;
+  ToolOutputFile file(output, code, sys::fs::OF_None);
+  if (code)
+    return fail("cannot write '" + output + "': " + code.message());
+  module->print(file.os());
+  file.os() << "\n";
+  file.keep();
+  return 0;
+}
