@@ -364,8 +364,7 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       if (!inRange(row.function, functions.size()))
         bad(what, " runs function ", row.function, " of ", functions.size());
       if (row.n_args < 0 || row.first_arg < 0 || row.first_arg > args.size() - row.n_args)
-        bad(what, " has args ", row.first_arg, " to ", row.first_arg + row.n_args, " of ",
-            args.size());
+        bad(what, " has ", row.n_args, " args from ", row.first_arg, " of ", args.size());
       int64_t frameBytes = functions[row.function].frame_bytes;
       if (row.frame == -1 && frameBytes)
         bad(what, " has no frame, its function needs ", frameBytes, " bytes");

@@ -9,6 +9,22 @@
 #include <sched.h>
 #include <unistd.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GALVATRON_RT_LEAKS_ARE_CHECKED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define GALVATRON_RT_LEAKS_ARE_CHECKED
+#endif
+
+#ifdef GALVATRON_RT_LEAKS_ARE_CHECKED
+// Open MPI keeps memory until the process ends, and unloads the modules that allocated it.
+extern "C" const char *__lsan_default_suppressions();
+extern "C" const char *__lsan_default_suppressions() {
+  return "leak:libmpi\nleak:libopen-\nleak:libpmix\nleak:<unknown module>\n";
+}
+#endif
+
 namespace galvatron_rt {
 namespace {
 

@@ -197,7 +197,7 @@ TEST(ImageTest, ChecksRows) {
             "program table: training row 1 ('linear') is for micro-batch 2 of 2");
   EXPECT_NE(complaint([](B &b) {
               b.forwardRows[0].n_args = 1000;
-            }).find("forward row 0 ('begin') has args"),
+            }).find("forward row 0 ('begin') has 1000 args"),
             std::string::npos);
   EXPECT_NE(complaint([](B &b) {
               b.functionRecords[0].frame_bytes = 64;

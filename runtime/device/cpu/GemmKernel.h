@@ -36,6 +36,13 @@ extern const GemmKernel gemmKernelAvx2, gemmKernelAvx512;
 
 namespace {
 
+/// The numbers 0 to n - 1 as template arguments.
+template <int... lane> struct Lanes {};
+template <int n, int... lane> struct MakeLanes : MakeLanes<n - 1, n - 1, lane...> {};
+template <int... lane> struct MakeLanes<0, lane...> {
+  using type = Lanes<lane...>;
+};
+
 /// `width` floats per register, `vectors` registers per panel row.
 template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
   typedef float Vector __attribute__((vector_size(width * 4)));
@@ -58,7 +65,8 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
       for (int v = 0; v < used; ++v)
         right[v] = load(rhs + p * rhsK + v * width);
       for (int r = 0; r < tileRows; ++r) {
-        Vector left = Vector{} + row[r][p * lhsK];
+        // A broadcast: x - 0 is x for every x, which the compiler knows; of 0 + x that is not true.
+        Vector left = row[r][p * lhsK] - Vector{};
         for (int v = 0; v < used; ++v)
           sum[r][v] += left * right[v];
       }
@@ -101,6 +109,34 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
     return used == 1 ? pickRows<1>(tileRows) : pickRows<2>(tileRows);
   }
 
+  /// One step of transposing a square of registers: exchanges the off-diagonal blocks of size
+  /// `step` of rows a and b. Lane i of the new a is a[i] or b[i - step], of the new b a[i + step]
+  /// or b[i].
+  template <int step, int... lane> static void exchange(Vector &a, Vector &b, Lanes<lane...>) {
+    Vector low = __builtin_shufflevector(a, b, (lane & step ? width + lane - step : lane)...);
+    b = __builtin_shufflevector(a, b, (lane & step ? width + lane : lane + step)...);
+    a = low;
+  }
+
+  template <int step> static void transposeFrom(Vector (&square)[width]) {
+    if constexpr (step > 0) {
+      for (int i = 0; i < width; ++i)
+        if (!(i & step))
+          exchange<step>(square[i], square[i + step], typename MakeLanes<width>::type{});
+      transposeFrom<step / 2>(square);
+    }
+  }
+
+  /// to[p, j] = from[j, p] for one square of width x width.
+  static void transposeSquare(const float *from, int64_t fromStride, float *to, int64_t toStride) {
+    Vector square[width];
+    for (int j = 0; j < width; ++j)
+      square[j] = load(from + j * fromStride);
+    transposeFrom<width / 2>(square);
+    for (int p = 0; p < width; ++p)
+      store(to + p * toStride, square[p]);
+  }
+
   /// packed[p, j] = rhs[p, j] for j < columns, 0 up to the next whole register.
   static void pack(const GemmBlock &b, const float *rhs, int64_t k, int64_t columns,
                    float *packed) {
@@ -117,18 +153,21 @@ template <int width, int vectors, int rows, int64_t chunkSize> struct Kernels {
     for (int64_t j = columns; j < padded; ++j)
       for (int64_t p = 0; p < k; ++p)
         packed[p * panel + j] = 0;
-    // Transposing: eight columns at once, so that each touched line of the panel is used eight
-    // times.
-    int64_t j = 0;
-    for (; j + 8 <= columns; j += 8) {
-      const float *source = rhs + j * b.rhsN;
-      for (int64_t p = 0; p < k; ++p)
-        for (int64_t c = 0; c < 8; ++c)
-          packed[p * panel + j + c] = source[c * b.rhsN + p * b.rhsK];
-    }
-    for (; j < columns; ++j)
+    for (int64_t j = 0; j < columns;) {
+      if (b.rhsK == 1 && j + width <= columns) {
+        int64_t p = 0;
+        for (; p + width <= k; p += width)
+          transposeSquare(rhs + j * b.rhsN + p, b.rhsN, packed + p * panel + j, panel);
+        for (; p < k; ++p)
+          for (int64_t c = j; c < j + width; ++c)
+            packed[p * panel + c] = rhs[c * b.rhsN + p];
+        j += width;
+        continue;
+      }
       for (int64_t p = 0; p < k; ++p)
         packed[p * panel + j] = rhs[j * b.rhsN + p * b.rhsK];
+      ++j;
+    }
   }
 
   /// Writes a finished tile where whole registers cannot: odd columns, strides.
