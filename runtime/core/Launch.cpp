@@ -18,15 +18,23 @@
 #endif
 
 #ifdef GALVATRON_RT_LEAKS_ARE_CHECKED
-// Open MPI keeps memory until the process ends, and unloads the modules that allocated it.
-extern "C" const char *__lsan_default_suppressions();
-extern "C" const char *__lsan_default_suppressions() {
-  return "leak:libmpi\nleak:libopen-\nleak:libpmix\nleak:<unknown module>\n";
-}
+extern "C" void __lsan_disable();
+extern "C" void __lsan_enable();
 #endif
 
 namespace galvatron_rt {
 namespace {
+
+/// Open MPI keeps memory until the process ends and unloads the modules that allocated it: a leak
+/// checker, where there is one, looks away as long as this lives.
+struct UncheckedLeaks {
+#ifdef GALVATRON_RT_LEAKS_ARE_CHECKED
+  UncheckedLeaks() { __lsan_disable(); }
+  ~UncheckedLeaks() { __lsan_enable(); }
+#else
+  UncheckedLeaks() {}
+#endif
+};
 
 const char startedAnew[] = "GALVATRON_RT_STARTED_ANEW";
 
@@ -112,6 +120,7 @@ std::string threadWarning(const Image &image) {
 Job::Job(const Image &image) {
   int64_t wanted = image.config().ranks;
   if (launchedByMpi()) {
+    UncheckedLeaks unchecked;
     int initialized = 0;
     MPI_Initialized(&initialized);
     if (!initialized) {
@@ -125,16 +134,18 @@ Job::Job(const Image &image) {
   }
   if (size_ == wanted)
     return;
-  if (started)
-    MPI_Finalize();
-  started = false;
+  finish();
   fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks",
        " and was started with ", size_, "; start it with mpirun -n ", wanted);
 }
 
-Job::~Job() {
+Job::~Job() { finish(); }
+
+void Job::finish() {
+  UncheckedLeaks unchecked;
   if (started)
     MPI_Finalize();
+  started = false;
 }
 
 } // namespace galvatron_rt

@@ -33,6 +33,8 @@ public:
   int size() const { return size_; }
 
 private:
+  void finish();
+
   bool started = false;
   int rank_ = 0, size_ = 1;
 };
