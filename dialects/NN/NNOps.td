@@ -151,7 +151,9 @@ def NN_CastOp : NN_ElementwiseOp<"cast", 1, [NN_Grad]> {
 def NN_AddOp : NN_BinaryOp<"add", 1, NN_Number, [Commutative], "{0, 1}"> { let summary = "a + b"; }
 def NN_SubOp : NN_BinaryOp<"sub", 1, NN_Number, [], "{0, 1}"> { let summary = "a - b"; }
 def NN_MulOp : NN_BinaryOp<"mul", 1, NN_Number, [Commutative], "{0}, {1}"> { let summary = "a * b"; }
-def NN_DivOp : NN_BinaryOp<"div", 2> { let summary = "a / b; integers truncate, and a / 0 is 0"; }
+// Integer division truncates, so only that of floats is linear in its dividend.
+defvar NN_LinearInDividend = "::mlir::isa<::mlir::FloatType>(getType().getElementType()) ? decltype(rule.linearIn){{0}} : decltype(rule.linearIn){}";
+def NN_DivOp : NN_BinaryOp<"div", 2, NN_Number, [], NN_LinearInDividend> { let summary = "a / b; integers truncate, and a / 0 is 0"; }
 def NN_MaximumOp : NN_BinaryOp<"maximum", 1, NN_Number, [Commutative]> {
   let summary = "the larger; NaN wins; equal operands share the gradient";
 }
