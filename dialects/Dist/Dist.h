@@ -28,6 +28,8 @@ inline constexpr llvm::StringLiteral batchRole = "batch";
 // Attributes on ops of other dialects.
 inline constexpr llvm::StringLiteral strategyAttrName = "dist.strategy";
 inline constexpr llvm::StringLiteral stageAttrName = "dist.stage";
+inline constexpr llvm::StringLiteral callAttrName = "dist.call";              ///< number of a forward call
+inline constexpr llvm::StringLiteral backwardOfAttrName = "dist.backward_of"; ///< number of its forward
 inline constexpr llvm::StringLiteral layoutAttrName = "dist.layout";
 inline constexpr llvm::StringLiteral layoutsAttrName = "dist.layouts";
 

@@ -24,8 +24,8 @@ def Dist_Dialect : Dialect {
     over the rest. `"time"` obeys the same rules as the others: a dimension split over it is a micro-batch,
     a partial sum over it is an accumulated gradient.
 
-    Three attributes on other dialects' ops belong to this one: `dist.strategy` and `dist.stage` on the calls
-    of a step, and the layouts that `--dist-propagate-layouts` finds: `dist.layout` on arguments and results
+    Some attributes on other dialects' ops belong to this one: `dist.strategy` and `dist.stage` on the calls
+    of a step, `dist.call` and `dist.backward_of` (a forward's number) on those that were cut out of joint functions, and the layouts that `--dist-propagate-layouts` finds: `dist.layout` on arguments and results
     of functions, `dist.layouts` (one per result) on ops.
   }];
   let useDefaultAttributePrinterParser = 1;

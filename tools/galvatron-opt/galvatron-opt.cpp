@@ -4,6 +4,9 @@
 #include "dialects/NN/NN.h"
 #include "dialects/Pipe/Pipe.h"
 #include "dialects/RT/RT.h"
+#include "galvatron/Partition/Passes.h"
+#include "galvatron/Plan/Passes.h"
+#include "galvatron/Schedule/Passes.h"
 #include "galvatron/Training/Passes.h"
 
 #include "mlir/InitAllDialects.h"
@@ -17,5 +20,8 @@ int main(int argc, char **argv) {
                   galvatron::rt::RTDialect>();
   mlir::registerTransformsPasses();
   galvatron::registerTrainingPasses();
+  galvatron::registerPlanPasses();
+  galvatron::registerPartitionPasses();
+  galvatron::registerSchedulePasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
 }

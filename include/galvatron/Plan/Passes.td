@@ -1,0 +1,41 @@
+//===- Passes.td - From a training program to a planned one ---------------===//
+
+#ifndef GALVATRON_PLAN_PASSES_TD
+#define GALVATRON_PLAN_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
+  let summary = "gives each call of the step a strategy and a stage";
+  let description = [{
+    Adds the mesh and the strategies of a plan to the module, and names them on the calls of the step functions
+    (the public ones). A call that depends on the rows of a micro-batch gets a strategy; one that depends on the
+    model's inputs alone (what is prepared once a step), or on gradients (updates), runs once on whole values
+    and gets only a stage. The functions that are called do not change.
+
+    ```mlir
+    // before
+    %y, %r = nn.forward @block(%x, %w) : ...
+    // after, with micro-batches=2
+    dist.mesh @mesh() micro_batches(2)
+    dist.strategy @s0 on @mesh {batch = ["time"]}
+    %y, %r = nn.forward @block(%x, %w) {dist.stage = 0 : i64, dist.strategy = @s0} : ...
+    ```
+
+    Every input but "hyper" has the batch as its first dimension, of one size, which the micro-batches divide.
+  }];
+  let options = [
+    Option<"microBatches", "micro-batches", "int64_t", "1", "Micro-batches in a step; they divide the batch.">
+  ];
+  let dependentDialects = ["::galvatron::dist::DistDialect"];
+}
+
+def VerifyPlannedPass : Pass<"verify-planned", "::mlir::ModuleOp"> {
+  let summary = "checks what holds from --dist-apply-plan on";
+  let description = [{
+    There is one mesh; every call of a step function has a stage; every `nn.forward` and `nn.backward` has a
+    strategy that exists, and a backward has the strategy and the stage of its forward.
+  }];
+}
+
+#endif

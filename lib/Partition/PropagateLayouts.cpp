@@ -1,0 +1,83 @@
+//===- PropagateLayouts.cpp - Layouts as attributes, reshards as ops ------===//
+
+#include "Propagation.h"
+#include "galvatron/Partition/Passes.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace galvatron {
+#define GEN_PASS_DEF_DISTPROPAGATELAYOUTSPASS
+#include "galvatron/Partition/Passes.h.inc"
+} // namespace galvatron
+
+namespace {
+
+/// Writes what was found onto a function: arguments, results and ops.
+void annotate(func::FuncOp function, const Propagation &found) {
+  for (BlockArgument argument : function.getArguments())
+    function.setArgAttr(argument.getArgNumber(), dist::layoutAttrName, found.getLayout(argument));
+  for (auto [i, returned] : llvm::enumerate(function.front().getTerminator()->getOperands()))
+    function.setResultAttr(i, dist::layoutAttrName, getLayout(returned) ? getLayout(returned) : found.getLayout(returned));
+  for (Operation &op : function.front()) {
+    if (op.getNumResults() == 0 || isa<dist::ReshardOp>(op))
+      continue;
+    SmallVector<Attribute> layouts;
+    for (Value result : op.getResults())
+      layouts.push_back(found.getLayout(result));
+    op.setAttr(dist::layoutsAttrName, ArrayAttr::get(op.getContext(), layouts));
+  }
+}
+
+/// Puts a reshard wherever an op of a step needs another layout than a value has.
+void insertReshards(func::FuncOp step, const Propagation &found) {
+  DenseMap<std::pair<Value, Attribute>, Value> made;
+  SmallVector<std::pair<OpOperand *, dist::LayoutAttr>> uses;
+  for (Operation &op : step.front())
+    for (OpOperand &use : op.getOpOperands())
+      if (dist::LayoutAttr wanted = found.getWanted(use); wanted != found.getLayout(use.get()))
+        uses.emplace_back(&use, wanted);
+  for (auto [use, wanted] : uses) {
+    Value &resharded = made[{use->get(), wanted}];
+    if (!resharded) {
+      OpBuilder builder(use->getOwner());
+      resharded = builder.create<dist::ReshardOp>(use->get().getLoc(), use->get().getType(), use->get(), wanted);
+    }
+    use->set(resharded);
+  }
+}
+
+class DistPropagateLayouts : public galvatron::impl::DistPropagateLayoutsPassBase<DistPropagateLayouts> {
+public:
+  using DistPropagateLayoutsPassBase::DistPropagateLayoutsPassBase;
+
+  void runOnOperation() override {
+    FailureOr<dist::MeshOp> mesh = getMesh(getOperation());
+    if (failed(mesh))
+      return signalPassFailure();
+    copySplats();
+    Propagation propagation(getOperation(), *mesh);
+    if (failed(propagation.run()))
+      return signalPassFailure();
+    for (func::FuncOp function : propagation.getFunctions())
+      annotate(function, propagation);
+    for (func::FuncOp step : getSteps(getOperation())) {
+      insertReshards(step, propagation);
+      annotate(step, propagation);
+    }
+  }
+
+  /// Gives each use of a splat one of its own, as one may be split and another not.
+  void copySplats() {
+    getOperation().walk([](Operation *op) {
+      if (!op->hasTrait<OpTrait::ConstantLike>() || op->getNumResults() != 1 || !nn::getSplat(op->getResult(0)))
+        return;
+      for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(op->getUses()))) {
+        OpBuilder builder(op);
+        use.set(builder.clone(*op)->getResult(0));
+      }
+    });
+  }
+};
+
+} // namespace

@@ -1,0 +1,384 @@
+//===- Schedule.cpp - A step becomes a table ------------------------------===//
+//
+// One stage: each micro-batch runs all its forwards and backwards before the
+// next one begins, which is what 1F1B does on the last stage. Functions never
+// multiply with micro-batches or depth: what accumulates has one variant.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Steps.h"
+#include "galvatron/Schedule/Passes.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace galvatron {
+#define GEN_PASS_DEF_PIPESCHEDULEPASS
+#include "galvatron/Schedule/Passes.h.inc"
+} // namespace galvatron
+
+namespace {
+
+/// The op that merges two partial results.
+Value combine(OpBuilder &builder, Location loc, dist::Monoid monoid, Value lhs, Value rhs) {
+  switch (monoid) {
+  case dist::Monoid::Sum:
+    return builder.create<nn::AddOp>(loc, lhs.getType(), lhs, rhs);
+  case dist::Monoid::Max:
+    return builder.create<nn::MaximumOp>(loc, lhs.getType(), lhs, rhs);
+  case dist::Monoid::Min:
+    return builder.create<nn::MinimumOp>(loc, lhs.getType(), lhs, rhs);
+  }
+  llvm_unreachable("covered switch");
+}
+
+/// Makes the functions that add what they compute to running results.
+class Accumulators {
+public:
+  explicit Accumulators(ModuleOp module) : symbols(module) {}
+
+  /// `function` with one more argument for each of `results`, in order, that the result is merged with.
+  func::FuncOp getVariant(func::FuncOp function, ArrayRef<std::pair<unsigned, dist::Monoid>> results);
+  /// A function of two values of this type that merges them into the first. It stands before `table`.
+  func::FuncOp getMerge(Operation *table, Type type, dist::Monoid monoid);
+  func::FuncOp lookup(StringRef name) const { return symbols.lookup<func::FuncOp>(name); }
+
+private:
+  void setAccumulates(func::FuncOp function, ArrayRef<std::pair<int64_t, int64_t>> pairs);
+
+  SymbolTable symbols;
+  llvm::StringMap<func::FuncOp> variants; ///< by function and accumulated results
+  DenseMap<std::pair<Type, int>, func::FuncOp> merges;
+};
+
+void Accumulators::setAccumulates(func::FuncOp function, ArrayRef<std::pair<int64_t, int64_t>> pairs) {
+  Builder builder(function.getContext());
+  SmallVector<Attribute> list;
+  for (auto [result, argument] : pairs)
+    list.push_back(builder.getI64ArrayAttr({result, argument}));
+  function->setAttr("nn.accumulates", builder.getArrayAttr(list));
+}
+
+func::FuncOp Accumulators::getVariant(func::FuncOp function, ArrayRef<std::pair<unsigned, dist::Monoid>> results) {
+  std::string key = function.getSymName().str();
+  for (auto [result, monoid] : results)
+    key += (":" + Twine(result) + dist::stringifyMonoid(monoid)).str();
+  func::FuncOp &variant = variants[key];
+  if (variant)
+    return variant;
+  variant = function.clone();
+  variant.setSymName((function.getSymName() + ".accumulate").str());
+  symbols.insert(variant, std::next(Block::iterator(function)));
+  Operation *terminator = variant.front().getTerminator();
+  OpBuilder builder(terminator);
+  SmallVector<std::pair<int64_t, int64_t>> pairs;
+  for (auto [result, monoid] : results) {
+    Value piece = terminator->getOperand(result);
+    unsigned number = variant.getNumArguments();
+    DictionaryAttr attributes = variant.getResultAttrDict(result);
+    variant.insertArgument(number, piece.getType(), attributes ? attributes : builder.getDictionaryAttr({}), piece.getLoc());
+    terminator->setOperand(result, combine(builder, piece.getLoc(), monoid, variant.getArgument(number), piece));
+    pairs.emplace_back(result, number);
+  }
+  setAccumulates(variant, pairs);
+  return variant;
+}
+
+func::FuncOp Accumulators::getMerge(Operation *table, Type type, dist::Monoid monoid) {
+  func::FuncOp &merge = merges[{type, int(monoid)}];
+  if (merge)
+    return merge;
+  auto functionType = FunctionType::get(table->getContext(), {type, type}, {type});
+  merge = func::FuncOp::create(table->getLoc(), ("accumulate_" + dist::stringifyMonoid(monoid)).str(), functionType);
+  merge.setPrivate();
+  symbols.insert(merge, Block::iterator(table));
+  auto builder = OpBuilder::atBlockBegin(merge.addEntryBlock());
+  builder.create<func::ReturnOp>(table->getLoc(),
+                                 combine(builder, table->getLoc(), monoid, merge.getArgument(0), merge.getArgument(1)));
+  setAccumulates(merge, {{0, 0}});
+  return merge;
+}
+
+/// Writes the table of one step.
+class TableWriter {
+public:
+  TableWriter(func::FuncOp step, int64_t microBatches, Accumulators &accumulators)
+      : step(step), microBatches(microBatches), accumulators(accumulators), builder(step.getContext()) {}
+
+  LogicalResult write(StringRef name);
+
+private:
+  LogicalResult collect();
+  void collectContributions(Value value, Value whole);
+  void writeOnce(Operation &op);
+  void writeEach(Operation &op, int64_t microBatch);
+  void writeRun(func::CallOp call, std::optional<int64_t> microBatch);
+  void writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot);
+  /// The slot of a value of the step, as an op that runs once or for the micro-batch at hand reads it.
+  Value slotOf(Value value);
+
+  func::FuncOp step;
+  int64_t microBatches;
+  Accumulators &accumulators;
+  OpBuilder builder;
+  DenseMap<Value, Value> slots;
+  DenseMap<Value, Value> accumulatorOf;         ///< a call's partial result, to the whole that it contributes to
+  DenseMap<Value, dist::Monoid> monoidOf;       ///< by the whole
+  DenseMap<Value, Value> running;               ///< by the whole: what has been added up so far
+  DenseMap<Value, SmallVector<int64_t>> outputs; ///< results of the step that a value is
+  llvm::SetVector<Operation *> once;
+  DenseSet<Operation *> each, accumulation;
+  DenseSet<Operation *> late; ///< of `once`: after the last micro-batch
+  DenseMap<Value, int64_t> mergeCall; ///< for partial results that cannot be accumulated in place: the merge's number
+  llvm::SetVector<Value> zeroed;      ///< the sums that these contribute to, which start at zero
+};
+
+/// Follows a sum back to the calls whose results it adds up.
+void TableWriter::collectContributions(Value value, Value whole) {
+  SmallVector<Value> work{value};
+  DenseSet<Operation *> calls;
+  while (!work.empty()) {
+    Value next = work.pop_back_val();
+    auto sum = next.getDefiningOp<nn::AddOp>();
+    if (!sum) {
+      accumulatorOf[next] = whole;
+      // A call adds to a sum in place once, and only what nobody else reads.
+      if (!next.hasOneUse() || !calls.insert(next.getDefiningOp()).second) {
+        mergeCall[next] = -1;
+        zeroed.insert(whole);
+      }
+      continue;
+    }
+    accumulation.insert(sum);
+    work.append({sum.getRhs(), sum.getLhs()});
+  }
+}
+
+LogicalResult TableWriter::collect() {
+  bool ok = true;
+  DenseSet<Value> lateValues;
+  for (Operation &op : step.front()) {
+    if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
+      monoidOf[reduce.getResult()] = reduce.getMonoid();
+      collectContributions(reduce.getValue(), reduce.getResult());
+      accumulation.insert(reduce);
+      lateValues.insert(reduce.getResult());
+      continue;
+    }
+    auto slice = dyn_cast<dist::SliceOp>(op);
+    if (slice && isOverTime(slice)) {
+      each.insert(slice);
+      continue;
+    }
+    if (auto call = dyn_cast<func::CallOp>(op)) {
+      auto phase = call->getAttrOfType<pipe::PhaseAttr>(phaseAttrName);
+      if (!phase || !call->getAttrOfType<IntegerAttr>(callAttrName)) {
+        call.emitOpError("has no phase or number (--pipe-split adds them)");
+        ok = false;
+        continue;
+      }
+      if (phase.getValue() == pipe::Phase::Forward || phase.getValue() == pipe::Phase::Backward) {
+        each.insert(call);
+        continue;
+      }
+      if (phase.getValue() == pipe::Phase::Finish) {
+        late.insert(call);
+        lateValues.insert(call.result_begin(), call.result_end());
+      }
+    } else if (isa<nn::SetParameterOp, nn::GradientOp>(op)) {
+      late.insert(&op);
+    } else if (!isa<nn::GetParameterOp, nn::AddOp, func::ReturnOp>(op)) {
+      op.emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
+      ok = false;
+    }
+    once.insert(&op);
+  }
+  for (Operation *op : once)
+    if (isa<nn::AddOp>(op) && !accumulation.contains(op)) {
+      op->emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
+      ok = false;
+    }
+  for (OpOperand &use : step.front().getTerminator()->getOpOperands())
+    outputs[use.get()].push_back(use.getOperandNumber());
+  return success(ok);
+}
+
+Value TableWriter::slotOf(Value value) {
+  auto found = slots.find(value);
+  if (found != slots.end())
+    return found->second;
+  // What is left are inputs of the step that a function reads whole: one row, before all others.
+  auto argument = cast<BlockArgument>(value);
+  auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(builder.getInsertionBlock());
+  Value slot = builder.create<pipe::InputOp>(argument.getLoc(), argument.getType(),
+                                             name ? name : builder.getStringAttr("input" + Twine(argument.getArgNumber())), IntegerAttr());
+  return slots[value] = slot;
+}
+
+void TableWriter::writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot) {
+  for (int64_t number : outputs.lookup(value)) {
+    auto name = step.getResultAttrOfType<StringAttr>(number, "nn.name");
+    builder.create<pipe::OutputOp>(value.getLoc(), name ? name : builder.getStringAttr("output" + Twine(number)),
+                                   microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr(), slot);
+  }
+}
+
+void TableWriter::writeRun(func::CallOp call, std::optional<int64_t> microBatch) {
+  SmallVector<Value> operands;
+  for (Value operand : call.getOperands())
+    operands.push_back(slotOf(operand));
+  // The first contribution to a sum is written, the others are accumulated in place.
+  SmallVector<std::pair<unsigned, dist::Monoid>> accumulated;
+  for (OpResult result : call.getResults()) {
+    Value whole = accumulatorOf.lookup(result);
+    if (!whole || !running.contains(whole) || mergeCall.contains(result))
+      continue;
+    accumulated.emplace_back(result.getResultNumber(), monoidOf.lookup(whole));
+    operands.push_back(running.lookup(whole));
+  }
+  func::FuncOp callee = accumulators.lookup(call.getCallee());
+  if (!accumulated.empty())
+    callee = accumulators.getVariant(callee, accumulated);
+  IntegerAttr number = microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr();
+  auto phase = call->getAttrOfType<pipe::PhaseAttr>(phaseAttrName);
+  auto run = builder.create<pipe::RunOp>(call.getLoc(), call.getResultTypes(), SymbolRefAttr::get(callee), operands, phase,
+                                         call->getAttrOfType<IntegerAttr>(callAttrName), number);
+  for (auto [result, slot] : llvm::zip(call.getResults(), run.getOutputs())) {
+    slots[result] = slot;
+    Value whole = accumulatorOf.lookup(result);
+    if (!whole)
+      continue;
+    Value &sum = running[whole];
+    auto merged = mergeCall.find(result);
+    if (merged == mergeCall.end()) {
+      sum = slot;
+      continue;
+    }
+    func::FuncOp merge = accumulators.getMerge(builder.getInsertionBlock()->getParentOp(), slot.getType(), monoidOf.lookup(whole));
+    // A forward: it is a call of its own, which no other goes with.
+    auto forward = pipe::PhaseAttr::get(builder.getContext(), pipe::Phase::Forward);
+    sum = builder.create<pipe::RunOp>(call.getLoc(), slot.getType(), SymbolRefAttr::get(merge), ValueRange{sum, slot}, forward,
+                                      builder.getI64IntegerAttr(merged->second), number).getResult(0);
+  }
+}
+
+void TableWriter::writeOnce(Operation &op) {
+  if (auto parameter = dyn_cast<nn::GetParameterOp>(op))
+    slots[parameter.getResult()] =
+        builder.create<pipe::ParameterOp>(op.getLoc(), parameter.getType(), parameter.getParameterAttr());
+  else if (auto set = dyn_cast<nn::SetParameterOp>(op))
+    builder.create<pipe::StoreOp>(op.getLoc(), set.getParameterAttr(), slotOf(set.getValue()));
+  else if (auto gradient = dyn_cast<nn::GradientOp>(op))
+    builder.create<pipe::GradientOp>(op.getLoc(), gradient.getParameterAttr(), slotOf(gradient.getValue()));
+  else if (auto call = dyn_cast<func::CallOp>(op))
+    writeRun(call, std::nullopt);
+}
+
+void TableWriter::writeEach(Operation &op, int64_t microBatch) {
+  if (auto call = dyn_cast<func::CallOp>(op)) {
+    writeRun(call, microBatch);
+  } else {
+    auto slice = cast<dist::SliceOp>(op);
+    IntegerAttr number = builder.getI64IntegerAttr(microBatch);
+    auto argument = dyn_cast<BlockArgument>(slice.getValue());
+    if (argument && slice.getDim() == 0) {
+      auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
+      slots[slice.getResult()] = builder.create<pipe::InputOp>(
+          op.getLoc(), slice.getType(), name ? name : builder.getStringAttr("input" + Twine(argument.getArgNumber())), number);
+    } else {
+      slots[slice.getResult()] = builder.create<pipe::PieceOp>(op.getLoc(), slice.getType(), slotOf(slice.getValue()), number);
+    }
+  }
+  for (Value result : op.getResults()) {
+    auto layouts = outputs.find(result);
+    if (layouts == outputs.end())
+      continue;
+    // What is the same in every micro-batch is handed out once, at the end.
+    auto layout = step.getResultAttrOfType<dist::LayoutAttr>(layouts->second.front(), dist::layoutAttrName);
+    if (!layout || layout.getSplitDim(dist::timeAxis) >= 0)
+      writeOutputs(result, microBatch, slots.lookup(result));
+  }
+}
+
+LogicalResult TableWriter::write(StringRef name) {
+  if (failed(collect()))
+    return failure();
+  builder.setInsertionPoint(step);
+  auto table = builder.create<pipe::TableOp>(step.getLoc(), name, 0, microBatches);
+  builder.createBlock(&table.getRows());
+  int64_t nextCall = 0;
+  for (auto call : step.front().getOps<func::CallOp>())
+    nextCall = std::max(nextCall, call->getAttrOfType<IntegerAttr>(callAttrName).getInt() + 1);
+  for (auto call : step.front().getOps<func::CallOp>())
+    for (Value result : call.getResults())
+      if (auto merged = mergeCall.find(result); merged != mergeCall.end())
+        merged->second = nextCall++;
+  for (Value whole : zeroed)
+    running[whole] = builder.create<pipe::ZeroOp>(whole.getLoc(), whole.getType());
+
+  for (Operation &op : step.front())
+    if (once.contains(&op) && !late.contains(&op))
+      writeOnce(op);
+  for (int64_t microBatch = 0; microBatch < microBatches; ++microBatch) {
+    for (Operation &op : step.front())
+      if (each.contains(&op))
+        writeEach(op, microBatch);
+  }
+  for (auto [whole, sum] : running)
+    slots[whole] = sum;
+  for (Operation &op : step.front())
+    if (late.contains(&op))
+      writeOnce(op);
+  for (auto [number, value] : llvm::enumerate(step.front().getTerminator()->getOperands())) {
+    auto layout = step.getResultAttrOfType<dist::LayoutAttr>(number, dist::layoutAttrName);
+    Operation *op = value.getDefiningOp();
+    if (op && each.contains(op) && (!layout || layout.getSplitDim(dist::timeAxis) >= 0))
+      continue; // handed out piece by piece
+    auto resultName = step.getResultAttrOfType<StringAttr>(number, "nn.name");
+    builder.create<pipe::OutputOp>(value.getLoc(), resultName ? resultName : builder.getStringAttr("output" + Twine(number)),
+                                   IntegerAttr(), slotOf(value));
+  }
+  return success();
+}
+
+class PipeSchedule : public galvatron::impl::PipeSchedulePassBase<PipeSchedule> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto meshes = module.getOps<dist::MeshOp>();
+    if (int64_t count = llvm::range_size(meshes); count != 1) {
+      module.emitError() << "module has " << count << " meshes; exactly one is needed (--dist-apply-plan adds it)";
+      return signalPassFailure();
+    }
+    Accumulators accumulators(module);
+    bool ok = true;
+    SmallVector<func::FuncOp> steps = getSteps(module);
+    for (func::FuncOp step : steps) {
+      StringRef name = step.getSymName();
+      name = name == "step" ? "train" : name == "infer" ? "forward" : name;
+      std::string temporary = (name + ".table").str(); // the step has its name until it is gone
+      ok &= succeeded(TableWriter(step, (*meshes.begin()).getMicroBatches(), accumulators).write(temporary));
+    }
+    if (!ok)
+      return signalPassFailure();
+    for (func::FuncOp step : steps)
+      step.erase();
+    for (auto table : module.getOps<pipe::TableOp>())
+      if (StringRef(table.getSymName()).ends_with(".table"))
+        table.setSymName(StringRef(table.getSymName()).drop_back(6).str());
+    eraseUnrun(module);
+  }
+
+  /// Removes private functions that no row runs any more (only variants of them).
+  static void eraseUnrun(ModuleOp module) {
+    DenseSet<StringAttr> run;
+    module.walk([&](pipe::RunOp row) { run.insert(row.getCalleeAttr().getAttr()); });
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
+      if (function.isPrivate() && !run.contains(function.getSymNameAttr()))
+        function.erase();
+  }
+};
+
+} // namespace

@@ -1,0 +1,33 @@
+//===- Steps.h - What the passes of the schedule read off a step ----------===//
+
+#ifndef GALVATRON_LIB_SCHEDULE_STEPS_H
+#define GALVATRON_LIB_SCHEDULE_STEPS_H
+
+#include "dialects/Dist/Dist.h"
+#include "dialects/NN/NN.h"
+#include "dialects/Pipe/Pipe.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace galvatron {
+
+// Attributes that --pipe-split leaves on the calls of a step.
+inline constexpr llvm::StringLiteral callAttrName = "pipe.call";
+inline constexpr llvm::StringLiteral phaseAttrName = "pipe.phase";
+
+/// The functions that run a step: the public ones with a body.
+inline llvm::SmallVector<mlir::func::FuncOp> getSteps(mlir::ModuleOp module) {
+  llvm::SmallVector<mlir::func::FuncOp> steps;
+  for (auto function : module.getOps<mlir::func::FuncOp>())
+    if (!function.isPrivate() && !function.isDeclaration())
+      steps.push_back(function);
+  return steps;
+}
+
+/// Whether a move is over the micro-batches.
+template <typename Move> bool isOverTime(Move move) {
+  return llvm::is_contained(move.getAxes().template getAsValueRange<mlir::StringAttr>(), dist::timeAxis);
+}
+
+} // namespace galvatron
+
+#endif

@@ -1,0 +1,185 @@
+//===- VerifySchedule.cpp - What relates several rows of a table ----------===//
+//
+// That a value is made before it is read is checked by MLIR itself, as rows are
+// in SSA form. Here is what a schedule must have beyond that.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Steps.h"
+#include "galvatron/Schedule/Passes.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace galvatron {
+#define GEN_PASS_DEF_PIPEVERIFYSCHEDULEPASS
+#include "galvatron/Schedule/Passes.h.inc"
+} // namespace galvatron
+
+namespace {
+
+class TableVerifier {
+public:
+  TableVerifier(pipe::TableOp table, SymbolTable &symbols) : table(table), symbols(symbols) {}
+
+  LogicalResult verify();
+
+private:
+  /// A contribution to a running result: which call, of which micro-batch.
+  using Contribution = std::pair<int64_t, int64_t>;
+
+  InFlightDiagnostic fail(Operation *row) {
+    ok = false;
+    return row->emitOpError();
+  }
+  SmallVector<std::pair<int64_t, int64_t>> accumulates(pipe::RunOp run);
+  void verifyRuns();
+  void verifyUses();
+  void verifySums();
+  void verifyParameters();
+
+  pipe::TableOp table;
+  SymbolTable &symbols;
+  bool ok = true;
+};
+
+SmallVector<std::pair<int64_t, int64_t>> TableVerifier::accumulates(pipe::RunOp run) {
+  return pipe::getAccumulates(symbols.lookup(run.getCallee()));
+}
+
+/// Each call once for each micro-batch, in the order of phases.
+void TableVerifier::verifyRuns() {
+  llvm::MapVector<std::pair<unsigned, int64_t>, DenseMap<int64_t, pipe::RunOp>> runs; // by phase and call
+  bool finishing = false, running = false;
+  for (auto run : table.getRows().front().getOps<pipe::RunOp>()) {
+    pipe::Phase phase = run.getPhase();
+    int64_t call = run.getCall(), microBatch = run.getMicroBatch().value_or(-1);
+    auto name = [&]() { return (pipe::stringifyPhase(phase) + "(" + Twine(call) + ")").str(); };
+    if (!runs[{unsigned(phase), call}].try_emplace(microBatch, run).second) {
+      if (microBatch < 0)
+        fail(run) << "runs " << name() << " a second time";
+      else
+        fail(run) << "runs " << name() << " a second time for micro-batch " << microBatch;
+    }
+    bool each = microBatch >= 0;
+    if (phase == pipe::Phase::Prepare && (running || finishing))
+      fail(run) << "runs " << name() << " after a micro-batch has begun";
+    if (each && finishing)
+      fail(run) << "runs " << name() << " of micro-batch " << microBatch << " after the step has begun to finish";
+    running |= each;
+    finishing |= phase == pipe::Phase::Finish;
+    if (phase == pipe::Phase::Backward) {
+      auto forward = runs.find({unsigned(pipe::Phase::Forward), call});
+      if (forward == runs.end() || !forward->second.contains(microBatch))
+        fail(run) << "runs " << name() << " of micro-batch " << microBatch << " before its forward";
+    }
+  }
+  for (auto &[key, byMicroBatch] : runs) {
+    auto phase = static_cast<pipe::Phase>(key.first);
+    if (phase != pipe::Phase::Forward && phase != pipe::Phase::Backward)
+      continue;
+    for (int64_t m = 0, count = table.getMicroBatches(); m < count; ++m)
+      if (!byMicroBatch.contains(m))
+        fail(table) << "never runs " << pipe::stringifyPhase(phase) << "(" << key.second << ") of micro-batch " << m;
+  }
+}
+
+/// What is made is used, and what is accumulated into is not read again.
+void TableVerifier::verifyUses() {
+  for (Operation &row : table.getRows().front()) {
+    auto run = dyn_cast<pipe::RunOp>(row);
+    bool once = run && !run.getMicroBatch();
+    // Functions that run once are shared by tables, which need not use the same results.
+    if (once ? row.use_empty() && row.getNumResults() > 0 : llvm::any_of(row.getResults(), [](Value v) { return v.use_empty(); }))
+      if (!isa<pipe::ParameterOp>(row))
+        fail(&row) << "makes a value that no row uses";
+    if (!run)
+      continue;
+    for (auto [result, argument] : accumulates(run)) {
+      if (argument >= int64_t(run.getNumOperands()))
+        continue; // reported where the function is checked
+      for (Operation *user : run.getOperand(argument).getUsers())
+        if (run->isBeforeInBlock(user)) {
+          fail(user) << "reads a value that an earlier row has added to in place";
+          break;
+        }
+    }
+  }
+}
+
+/// A sum that is read once a step has a contribution of every micro-batch, each once.
+void TableVerifier::verifySums() {
+  DenseMap<Value, DenseSet<Contribution>> contributions;
+  int64_t microBatches = table.getMicroBatches();
+  auto check = [&](Operation *row, Value value) {
+    auto found = contributions.find(value);
+    if (found == contributions.end())
+      return;
+    llvm::SetVector<int64_t> calls;
+    for (auto [call, microBatch] : found->second)
+      calls.insert(call);
+    for (int64_t call : calls)
+      for (int64_t m = 0; m < microBatches; ++m)
+        if (!found->second.contains({call, m}))
+          fail(row) << "reads a sum without the contribution of call " << call << " for micro-batch " << m;
+  };
+  for (Operation &row : table.getRows().front()) {
+    auto run = dyn_cast<pipe::RunOp>(row);
+    bool once = !pipe::getMicroBatch(&row);
+    if (once && !isa<pipe::OutputOp>(row))
+      for (Value operand : row.getOperands())
+        check(&row, operand);
+    if (!run || once)
+      continue;
+    for (OpResult result : run.getOutputs())
+      contributions[result].insert({run.getCall(), *run.getMicroBatch()});
+    for (auto [result, argument] : accumulates(run)) {
+      if (result >= int64_t(run.getNumResults()) || argument >= int64_t(run.getNumOperands()))
+        continue;
+      DenseSet<Contribution> before = contributions.lookup(run.getOperand(argument));
+      contributions[run.getResult(result)].insert(before.begin(), before.end());
+    }
+  }
+}
+
+/// A parameter is stored at most once, and not read afterwards.
+void TableVerifier::verifyParameters() {
+  DenseSet<Attribute> stored;
+  for (Operation &row : table.getRows().front()) {
+    if (auto store = dyn_cast<pipe::StoreOp>(row); store && !stored.insert(store.getParameterAttr()).second)
+      fail(store) << "stores " << store.getParameterAttr() << " a second time";
+    if (auto read = dyn_cast<pipe::ParameterOp>(row); read && stored.contains(read.getParameterAttr()))
+      fail(read) << "reads " << read.getParameterAttr() << " after the step has stored it";
+  }
+}
+
+LogicalResult TableVerifier::verify() {
+  llvm::SetVector<Operation *> callees;
+  for (auto run : table.getRows().front().getOps<pipe::RunOp>())
+    callees.insert(symbols.lookup(run.getCallee()));
+  for (Operation *callee : callees)
+    ok &= succeeded(pipe::verifyAccumulates(callee));
+  if (!ok)
+    return failure();
+  verifyRuns();
+  verifyUses();
+  verifySums();
+  verifyParameters();
+  return success(ok);
+}
+
+class PipeVerifySchedule : public galvatron::impl::PipeVerifySchedulePassBase<PipeVerifySchedule> {
+  void runOnOperation() override {
+    SymbolTable symbols(getOperation());
+    bool ok = true;
+    for (auto table : getOperation().getOps<pipe::TableOp>())
+      ok &= succeeded(TableVerifier(table, symbols).verify());
+    markAllAnalysesPreserved();
+    if (!ok)
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,57 @@
+// RUN: galvatron-opt %s --dist-partition --verify-partitioned -split-input-file | FileCheck %s
+
+// Everything is whole: nothing changes.
+// CHECK-LABEL: func.func @step
+// CHECK-NEXT: return
+dist.mesh @mesh() micro_batches(2)
+func.func @step(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  return %x : tensor<4x2xf32>
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+nn.parameter @w trainable : tensor<2xf32>, view strided<[1]> of "w" [2] init normal
+
+// The block sees half of the rows; a splat shrinks with its type.
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: (%[[X:.*]]: tensor<2x2xf32> {{.*}}) -> (tensor<2xf32> {{.*}})
+// CHECK: nn.constant dense<2.000000e+00> : tensor<2x2xf32>
+// CHECK: nn.mul {{.*}} : tensor<2x2xf32>
+// CHECK: nn.reduce {{.*}} : tensor<2x2xf32> -> tensor<2xf32>
+func.func private @block(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [["time"], []]>})
+    -> (tensor<2xf32> {dist.layout = #dist.layout<@mesh, [[]], partial <sum over "time">>}) {
+  %two = nn.constant {dist.layouts = [#dist.layout<@mesh, [["time"], []]>]} dense<2.0> : tensor<4x2xf32>
+  %0 = nn.mul %x, %two {dist.layouts = [#dist.layout<@mesh, [["time"], []]>]} : tensor<4x2xf32>
+  %1 = nn.reduce sum %0 [0] {dist.layouts = [#dist.layout<@mesh, [[]], partial <sum over "time">>]} : tensor<4x2xf32> -> tensor<2xf32>
+  return %1 : tensor<2xf32>
+}
+
+// CHECK-LABEL: func.func @step
+// CHECK: %[[PIECE:.*]] = dist.slice %{{.*}} dim 0 over @mesh ["time"] : tensor<4x2xf32> -> tensor<2x2xf32>
+// CHECK: %[[PART:.*]] = call @block(%[[PIECE]]) : (tensor<2x2xf32>) -> tensor<2xf32>
+// CHECK: %[[SUM:.*]] = dist.all_reduce sum %[[PART]] over @mesh ["time"] : tensor<2xf32>
+// CHECK: nn.set_parameter @w, %[[SUM]]
+func.func @step(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [[], []]>}) {
+  %0 = dist.reshard %x to <@mesh, [["time"], []]> : tensor<4x2xf32>
+  %1 = call @block(%0) {dist.layouts = [#dist.layout<@mesh, [[]], partial <sum over "time">>]} : (tensor<4x2xf32>) -> tensor<2xf32>
+  %2 = dist.reshard %1 to <@mesh, [[]]> : tensor<2xf32>
+  nn.set_parameter @w, %2 : tensor<2xf32>
+  return
+}
+
+// -----
+
+// The axes of a mesh in space work the same way.
+dist.mesh @mesh("a" = 2, "b" = 3) micro_batches(2)
+// CHECK-LABEL: func.func @step
+// CHECK: dist.slice %{{.*}} dim 0 over @mesh ["time", "a"] : tensor<8x6xf32> -> tensor<2x6xf32>
+// CHECK: dist.slice %{{.*}} dim 1 over @mesh ["b"] : tensor<2x6xf32> -> tensor<2x2xf32>
+func.func private @block(%x: tensor<8x6xf32> {dist.layout = #dist.layout<@mesh, [["time", "a"], ["b"]]>}) {
+  return
+}
+func.func @step(%x: tensor<8x6xf32> {dist.layout = #dist.layout<@mesh, [[], []]>}) {
+  %0 = dist.reshard %x to <@mesh, [["time", "a"], ["b"]]> : tensor<8x6xf32>
+  call @block(%0) : (tensor<8x6xf32>) -> ()
+  return
+}

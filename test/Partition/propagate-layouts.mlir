@@ -1,0 +1,116 @@
+// RUN: galvatron-opt %s --dist-propagate-layouts -split-input-file | FileCheck %s
+
+// Without a strategy nothing is split and no reshard is needed.
+// CHECK-LABEL: func.func @step
+// CHECK-NOT: dist.reshard
+// CHECK: return
+dist.mesh @mesh() micro_batches(2)
+func.func private @once(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  return %x : tensor<4x2xf32>
+}
+func.func @step(%x: tensor<4x2xf32> {nn.name = "x"}) -> tensor<4x2xf32> {
+  %y = call @once(%x) : (tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %y : tensor<4x2xf32>
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// The batch is split from the input on, through a reshape and backward into a broadcast of what is whole; what is summed over the
+// batch is partial, and stays so through what is linear.
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: %[[X:.*]]: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}"time"], []]>}
+// CHECK-SAME: %[[W:.*]]: tensor<2xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}]]>}
+// CHECK-SAME: -> (tensor<2xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}]], partial <sum over "time">>})
+// CHECK: nn.broadcast %[[W]] [1] {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"], []]>]}
+// CHECK: nn.add {{.*}} {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"], []]>]}
+// CHECK: nn.reshape {{.*}} {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"]]>]}
+// CHECK: nn.reshape {{.*}} {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"], []]>]}
+// CHECK: nn.reduce {{.*}} {dist.layouts = [#dist.layout<@mesh, {{\[\[}}]], partial <sum over "time">>]}
+// CHECK: nn.mul {{.*}} {dist.layouts = [#dist.layout<@mesh, {{\[\[}}]], partial <sum over "time">>]}
+func.func private @block(%x: tensor<4x2xf32>, %w: tensor<2xf32>) -> tensor<2xf32> {
+  %b = nn.broadcast %w [1] : tensor<2xf32> -> tensor<4x2xf32>
+  %0 = nn.add %x, %b : tensor<4x2xf32>
+  %1 = nn.reshape %0 : tensor<4x2xf32> -> tensor<8xf32>
+  %2 = nn.reshape %1 : tensor<8xf32> -> tensor<4x2xf32>
+  %3 = nn.reduce sum %2 [0] : tensor<4x2xf32> -> tensor<2xf32>
+  %4 = nn.mul %3, %w : tensor<2xf32>
+  return %4 : tensor<2xf32>
+}
+
+// An input is whole, and resharded for the block; a partial sum is resharded for what runs once a step.
+// CHECK-LABEL: func.func @step
+// CHECK: %[[PIECE:.*]] = dist.reshard %{{.*}} to <@mesh, {{\[\[}}"time"], []]> : tensor<4x2xf32>
+// CHECK: %[[PART:.*]] = call @block(%[[PIECE]], %w)
+// CHECK: %[[SUM:.*]] = dist.reshard %[[PART]] to <@mesh, {{\[\[}}]]> : tensor<2xf32>
+// CHECK: nn.set_parameter @w, %[[SUM]]
+nn.parameter @w trainable : tensor<2xf32>, view strided<[1]> of "w" [2] init normal
+func.func @step(%x: tensor<4x2xf32> {nn.name = "x"}) {
+  %w = nn.get_parameter @w : tensor<2xf32>
+  %g = call @block(%x, %w) {dist.strategy = @s0} : (tensor<4x2xf32>, tensor<2xf32>) -> tensor<2xf32>
+  nn.set_parameter @w, %g : tensor<2xf32>
+  return
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// A prepared value has the batch in a dimension of its own, found through @prepare; the block sees a micro-batch's part of it.
+func.func private @prepare(%x: tensor<4x2xf32>) -> tensor<2x4xf32> {
+  %0 = nn.transpose %x [1, 0] : tensor<4x2xf32> -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: %{{.*}}: tensor<2x4xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}], ["time"]]>}
+func.func private @block(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = nn.exp %x : tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+// CHECK-LABEL: func.func @step
+// CHECK: %[[P:.*]] = call @prepare(%{{.*}}) {dist.layouts = [#dist.layout<@mesh, {{\[\[}}], []]>]}
+// CHECK: dist.reshard %[[P]] to <@mesh, {{\[\[}}], ["time"]]>
+func.func @step(%x: tensor<4x2xf32> {nn.name = "x"}) -> tensor<2x4xf32> {
+  %p = call @prepare(%x) : (tensor<4x2xf32>) -> tensor<2x4xf32>
+  %y = call @block(%p) {dist.strategy = @s0} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// A function called with a strategy and without is two functions.
+// CHECK: func.func private @shared(%{{.*}}: tensor<4xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}"time"]]>})
+// CHECK: func.func private @[[CLONE:shared_.*]](%{{.*}}: tensor<4xf32>)
+func.func private @shared(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = nn.exp %x : tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+// CHECK-LABEL: func.func @step
+// CHECK: call @shared
+// CHECK: call @[[CLONE]]
+func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> (tensor<4xf32>, tensor<4xf32>) {
+  %y = call @shared(%x) {dist.strategy = @s0} : (tensor<4xf32>) -> tensor<4xf32>
+  %z = call @shared(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  return %y, %z : tensor<4xf32>, tensor<4xf32>
+}
+
+// -----
+
+// With one micro-batch, what needs all of a value has it.
+// CHECK-LABEL: func.func private @block
+dist.mesh @mesh() micro_batches(1)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+func.func private @block(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = nn.softmax %x 0 : tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
+  %y = call @block(%x) {dist.strategy = @s0} : (tensor<4xf32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}
