@@ -40,35 +40,54 @@ ModelOrder::ModelOrder(func::FuncOp forward) : forward(forward), symbols(forward
 void ModelOrder::classify(bool inputsAreModel) {
   info.clear();
   for (BlockArgument argument : forward.getArguments())
-    info[argument] = {inputsAreModel ? Role::Model : Role::Prepared, true, 0};
+    info[argument] = {inputsAreModel ? Role::Model : Role::Prepared, true, 0, {argument}};
   for (Operation &op : forward.front().without_terminator()) {
     Info found = classifyOp(&op);
-    for (Value result : op.getResults())
-      info[result] = found;
+    for (Value result : op.getResults()) {
+      if (found.bases.empty())
+        info[result] = {found.role, found.dependsOnInputs, found.role == Role::Recomputed ? found.cost : 0, {result}};
+      else
+        info[result] = found;
+    }
   }
 }
 
+static int64_t bytesOf(ArrayRef<Value> values) {
+  int64_t bytes = 0;
+  for (Value value : values) {
+    RankedTensorType type = nn::tensorType(value);
+    bytes += type.getNumElements() * std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
+  }
+  return bytes;
+}
+
+/// The info of an op's results; without bases, each result is its own.
 ModelOrder::Info ModelOrder::classifyOp(Operation *op) {
   if (auto get = dyn_cast<nn::GetParameterOp>(op)) {
     auto parameter = symbols.lookup<nn::ParameterOp>(get.getParameter());
     bool isModel = parameter.getKind() == nn::ParameterKind::Trainable || parameter.getKind() == nn::ParameterKind::Frozen;
-    return {isModel ? Role::Parameter : Role::Prepared, false, 0};
+    return {isModel ? Role::Parameter : Role::Prepared, false, 0, {}};
   }
-  Info result{Role::Recomputed, false, 0};
+  Info result{Role::Recomputed, false, 0, {}};
   for (Value operand : op->getOperands()) {
     const Info &operandInfo = info[operand];
     Role role = operandInfo.role == Role::Parameter ? Role::Model : operandInfo.role;
     result.role = std::max(result.role, role);
     result.dependsOnInputs |= operandInfo.dependsOnInputs;
     result.cost = std::min(result.cost + operandInfo.cost, maxRecomputeCost + 1);
+    if (role == Role::Prepared)
+      for (Value base : operandInfo.bases)
+        if (!llvm::is_contained(result.bases, base))
+          result.bases.push_back(base);
   }
-  if (result.role != Role::Recomputed)
-    return result;
-  auto element = dyn_cast<nn::ElementOpInterface>(op);
   bool isMove = isa<nn::ConstantOp, nn::IotaOp, nn::BroadcastOp, nn::ReshapeOp, nn::TransposeOp, nn::SliceOp>(op);
   result.cost += isMove ? 0 : 1;
-  if (!element || element.getElementCost() > 1 || result.cost > maxRecomputeCost)
+  auto element = dyn_cast<nn::ElementOpInterface>(op);
+  bool isCheap = element && element.getElementCost() <= 1 && result.cost <= maxRecomputeCost;
+  if (result.role == Role::Recomputed && !isCheap)
     result.role = Role::Prepared;
+  if (result.role != Role::Prepared || !isCheap || bytesOf(result.bases) >= bytesOf(op->getResult(0)))
+    result.bases.clear();
   return result;
 }
 
@@ -148,8 +167,9 @@ Attribute ModelOrder::describe(Value value) {
   // What is prepared may stand where another layer has a hidden state: the first layer may read an input.
   Role role = roleOf(value) == Role::Model ? Role::Prepared : roleOf(value);
   SmallVector<Attribute> parts{TypeAttr::get(value.getType()), builder.getI64IntegerAttr(int64_t(role))};
-  if (role == Role::Recomputed) {
-    // Operands have been described before: recomputed chains are described from their start.
+  bool isDerived = roleOf(value) == Role::Prepared && basesOf(value).front() != value;
+  if (role == Role::Recomputed || isDerived) {
+    // Such chains are short: their cost is bounded.
     Operation *op = value.getDefiningOp();
     parts.push_back(op->getName().getIdentifier());
     parts.push_back(op->getAttrDictionary());

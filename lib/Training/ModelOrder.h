@@ -27,6 +27,9 @@ public:
   explicit ModelOrder(mlir::func::FuncOp forward);
 
   Role roleOf(mlir::Value value) const { return info.lookup(value).role; }
+  /// What a function is given to have a prepared value: the value itself, or smaller ones that it cheaply follows
+  /// from (a mask before it is repeated over heads and queries).
+  llvm::ArrayRef<mlir::Value> basesOf(mlir::Value prepared) const { return info.find(prepared)->second.bases; }
   /// An input, or a parameter's value: made by no op that a function could hold.
   static bool isLeaf(mlir::Value value) {
     return !value.getDefiningOp() || llvm::isa<nn::GetParameterOp>(value.getDefiningOp());
@@ -43,7 +46,8 @@ private:
   struct Info {
     Role role = Role::Model;
     bool dependsOnInputs = false;
-    unsigned cost = 0; ///< of computing a Recomputed value again, per element
+    unsigned cost = 0; ///< per element, of computing a Recomputed value, or a Prepared one from its bases
+    llvm::SmallVector<mlir::Value, 1> bases;
   };
 
   void classify(bool inputsAreModel);

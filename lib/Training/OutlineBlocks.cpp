@@ -71,7 +71,7 @@ private:
   void orderArguments(Outlined &outlined) const;
   SmallVector<Value> argumentsOf(const Segment &segment) const;
   bool isLocal(Value value, const Segment &segment) const;
-  SmallVector<Operation *> sliceOf(Value value) const;
+  SmallVector<Operation *> sliceOf(Value value, const IRMapping &known = {}) const;
   void cloneSlice(Value value, OpBuilder &builder, IRMapping &map) const;
 
   func::FuncOp createFunction(StringRef name, Location loc, ArrayRef<Value> arguments, TypeRange results);
@@ -117,10 +117,13 @@ Form Outliner::formOf(size_t begin, size_t end) const {
         words.append({position - begin, cast<OpResult>(operand).getResultNumber()});
         continue;
       }
-      auto [entry, isNew] = numbers.try_emplace(operand, form.externals.size());
-      if (isNew)
-        form.externals.push_back(operand);
-      words.append({end - begin, entry->second});
+      bool isPrepared = order.roleOf(operand) == Role::Prepared;
+      for (Value external : isPrepared ? order.basesOf(operand) : ArrayRef<Value>(operand)) {
+        auto [entry, isNew] = numbers.try_emplace(external, form.externals.size());
+        if (isNew)
+          form.externals.push_back(external);
+        words.append({end - begin, entry->second});
+      }
     }
   }
   form.text.assign(reinterpret_cast<const char *>(words.data()), words.size() * sizeof(size_t));
@@ -253,7 +256,8 @@ void Outliner::findPrepared() {
     for (Operation *op : order.getOps().slice(segment.begin, segment.end - segment.begin))
       for (Value operand : op->getOperands())
         if (order.roleOf(operand) == Role::Prepared)
-          use(operand, segment.isBlock ? several : segment.function);
+          for (Value base : order.basesOf(operand))
+            use(base, segment.isBlock ? several : segment.function);
   // No segment holds an output that depends on no parameter.
   for (Value output : forward.front().getTerminator()->getOperands())
     if (order.roleOf(output) == Role::Prepared || order.roleOf(output) == Role::Recomputed)
@@ -292,24 +296,25 @@ void Outliner::findSignatures() {
     }
 }
 
-/// The ops that make a value, back to leaves, in their order.
-SmallVector<Operation *> Outliner::sliceOf(Value value) const {
+/// The ops that make a value, back to leaves or what is known, in their order.
+SmallVector<Operation *> Outliner::sliceOf(Value value, const IRMapping &known) const {
   SetVector<Operation *> slice;
-  if (!ModelOrder::isLeaf(value))
-    slice.insert(value.getDefiningOp());
+  auto add = [&](Value needed) {
+    if (!ModelOrder::isLeaf(needed) && !known.contains(needed))
+      slice.insert(needed.getDefiningOp());
+  };
+  add(value);
   for (size_t i = 0; i < slice.size(); ++i)
     for (Value operand : slice[i]->getOperands())
-      if (!ModelOrder::isLeaf(operand))
-        slice.insert(operand.getDefiningOp());
+      add(operand);
   SmallVector<Operation *> sorted(slice.getArrayRef());
   llvm::sort(sorted, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
   return sorted;
 }
 
 void Outliner::cloneSlice(Value value, OpBuilder &builder, IRMapping &map) const {
-  for (Operation *op : sliceOf(value))
-    if (!map.contains(op->getResult(0)))
-      builder.clone(*op, map);
+  for (Operation *op : sliceOf(value, map))
+    builder.clone(*op, map);
 }
 
 /// What a segment reads from outside, by first use.
