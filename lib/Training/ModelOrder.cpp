@@ -17,6 +17,9 @@ using namespace galvatron;
 
 /// Recomputing up to this many arithmetic instructions per element is cheaper than reading a tensor.
 static constexpr unsigned maxRecomputeCost = 8;
+/// Constants of this many different floats are data, as layers of one model have them (folded weights), and no part of
+/// what a layer is.
+static constexpr int64_t minTableElements = 16;
 
 ModelOrder::ModelOrder(func::FuncOp forward) : forward(forward), symbols(forward->getParentOfType<ModuleOp>()) {
   classify(/*inputsAreModel=*/false);
@@ -80,6 +83,11 @@ ModelOrder::Info ModelOrder::classifyOp(Operation *op) {
         if (!llvm::is_contained(result.bases, base))
           result.bases.push_back(base);
   }
+  if (auto constant = dyn_cast<nn::ConstantOp>(op)) {
+    ElementsAttr value = constant.getValue();
+    if (!value.isSplat() && isa<FloatType>(value.getElementType()) && value.getNumElements() >= minTableElements)
+      return {Role::Prepared, false, 0, {}};
+  }
   bool isMove = isa<nn::ConstantOp, nn::IotaOp, nn::BroadcastOp, nn::ReshapeOp, nn::TransposeOp, nn::SliceOp>(op);
   result.cost += isMove ? 0 : 1;
   auto element = dyn_cast<nn::ElementOpInterface>(op);
@@ -112,12 +120,12 @@ SmallVector<Operation *> ModelOrder::findShared() {
     for (Operation *user : op.getUsers())
       if (auto found = heights.find(user); found != heights.end())
         users.push_back(found->second);
-    // A hidden state has two or three users close to it; what layers share has users all over the model.
-    size_t enough = info[op.getResult(0)].dependsOnInputs ? 4 : 2;
-    if (users.size() < enough)
+    // A hidden state has a few users close to it; what layers share has users all over the model.
+    bool isData = info[op.getResult(0)].dependsOnInputs;
+    if (users.size() < (isData ? 4 : 2))
       continue;
     auto [low, high] = std::minmax_element(users.begin(), users.end());
-    if ((*high - *low) * 8 > maxHeight)
+    if ((*high - *low) * (isData ? 5 : 8) > maxHeight)
       shared.push_back(&op);
   }
   llvm::sort(shared, [&](Operation *a, Operation *b) {

@@ -176,3 +176,32 @@ func.func @forward(%x: tensor<2x4xf32> {nn.name = "x"}) -> (tensor<2x4xf32> {nn.
   %y = nn.mul %2, %5 : tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
+
+// -----
+
+// A mask is passed before it is repeated, and a table of the file that differs from layer to layer is no part of the
+// layer but an argument.
+nn.parameter @w trainable : tensor<16x16xf32>, view strided<[16, 1]> of "w" [16, 16] init normal
+// CHECK: func.func private @prepare(%{{.*}}: tensor<2xi64>) -> (tensor<2xi1>, tensor<16xf32>, tensor<16xf32>)
+// CHECK: func.func private @block0(%{{.*}}: tensor<2x16xf32>, %[[MASK:.*]]: tensor<2xi1>, %[[TABLE:.*]]: tensor<16xf32>, %{{.*}}: tensor<16x16xf32>)
+// CHECK-DAG: nn.broadcast %[[MASK]] [0]
+// CHECK-DAG: nn.broadcast %[[TABLE]] [1]
+// CHECK: %[[P:.*]]:3 = call @prepare
+// CHECK: call @block0(%{{.*}}, %[[P]]#0, %[[P]]#1, %w)
+// CHECK: call @block0(%{{.*}}, %[[P]]#0, %[[P]]#2, %w)
+func.func @forward(%x: tensor<2x16xf32> {nn.name = "x"}, %ids: tensor<2xi64> {nn.name = "ids"}) -> (tensor<2x16xf32> {nn.name = "y"}) {
+  %w = nn.get_parameter @w : tensor<16x16xf32>
+  %a = nn.constant dense<[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0]> : tensor<16xf32>
+  %b = nn.constant dense<[1.0, 3.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 17.0]> : tensor<16xf32>
+  %as = nn.broadcast %a [1] : tensor<16xf32> -> tensor<2x16xf32>
+  %bs = nn.broadcast %b [1] : tensor<16xf32> -> tensor<2x16xf32>
+  %bit = nn.cast %ids : tensor<2xi64> to tensor<2xi1>
+  %mask = nn.broadcast %bit [0] : tensor<2xi1> -> tensor<2x16xi1>
+  %0 = nn.contract %x, %w "ab,bc->ac" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %1 = nn.select %mask, %0, %as : tensor<2x16xf32>
+  %2 = nn.add %x, %1 : tensor<2x16xf32>
+  %3 = nn.contract %2, %w "ab,bc->ac" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %4 = nn.select %mask, %3, %bs : tensor<2x16xf32>
+  %5 = nn.add %2, %4 : tensor<2x16xf32>
+  return %5 : tensor<2x16xf32>
+}
