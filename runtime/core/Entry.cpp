@@ -78,12 +78,13 @@ void galvatron_rt_copy(galvatron_rt_context *ctx, void *dst, const void *src, in
 }
 
 void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int64_t n, int64_t low,
-                              int64_t high, int64_t name) {
+                              int64_t high, int64_t ignored, int64_t name) {
   guarded(ctx, [&] {
     for (int64_t i = 0; i < n; ++i)
-      if (ids[i] < low || ids[i] >= high)
+      if ((ids[i] < low || ids[i] >= high) && ids[i] != ignored)
         fail(ctx->image.validString(name) ? ctx->image.string(name) : "an id", " has the value ",
-             ids[i], " at position ", i, ", wanted at least ", low, " and below ", high);
+             ids[i], " at position ", i, ", wanted at least ", low, " and below ", high,
+             ignored >= low && ignored < high ? "" : concat(", or ", ignored));
   });
 }
 

@@ -7,6 +7,7 @@
 #include "core/Cpu.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
@@ -230,7 +231,7 @@ void Image::checkConfig() const {
 }
 
 void Image::checkTensors() const {
-  std::set<std::string> names;
+  std::map<std::string, int64_t> named;
   for (int64_t i = 0; i < tensors.size(); ++i) {
     const galvatron_rt_tensor_record &tensor = tensors[i];
     checkString(tensor.name, concat("tensor ", i));
@@ -251,9 +252,20 @@ void Image::checkTensors() const {
         (tensor.batch_dim != -1 && (!isOutput || tensor.batch_dim >= tensor.rank)))
       bad(what, " has batch_dim ", tensor.batch_dim);
     bool isFile = tensor.role == GALVATRON_RT_ROLE_INPUT || tensor.role == GALVATRON_RT_ROLE_LABELS;
-    if ((isFile || isOutput) && !names.insert(string(tensor.name)).second)
+    if (!isFile && !isOutput)
+      continue;
+    auto [place, isNew] = named.emplace(string(tensor.name), i);
+    const galvatron_rt_tensor_record &other = tensors[place->second];
+    bool isPiece = isOutput && other.role == tensor.role && other.dtype == tensor.dtype &&
+                   other.batch_dim == tensor.batch_dim && sameShape(other, tensor);
+    if (!isNew && !isPiece)
       bad("two inputs or outputs are called '", string(tensor.name), "'");
   }
+}
+
+bool Image::sameShape(const galvatron_rt_tensor_record &a,
+                      const galvatron_rt_tensor_record &b) const {
+  return a.rank == b.rank && std::equal(dims(a).begin(), dims(a).end(), dims(b).begin());
 }
 
 void Image::checkResidentsApart() const {
@@ -340,10 +352,8 @@ void Image::checkState() const {
     const galvatron_rt_tensor_record &tensor = tensors[record.tensor];
     int64_t role = record.kind == GALVATRON_RT_STATE_GRADIENT ? GALVATRON_RT_ROLE_GRADIENT
                                                               : GALVATRON_RT_ROLE_OPTIMIZER_STATE;
-    bool sameShape = tensor.rank == parameter.rank &&
-                     std::equal(dims(tensor).begin(), dims(tensor).end(), dims(parameter).begin());
-    if (parameter.role != GALVATRON_RT_ROLE_PARAMETER || tensor.role != role || !sameShape ||
-        tensor.dtype != parameter.dtype)
+    if (parameter.role != GALVATRON_RT_ROLE_PARAMETER || tensor.role != role ||
+        !sameShape(tensor, parameter) || tensor.dtype != parameter.dtype)
       bad("'", string(tensor.name), "' ", shapeText(dims(tensor)), " with role ", tensor.role,
           " cannot be state of kind ", record.kind, " of '", string(parameter.name), "' ",
           shapeText(dims(parameter)), " with role ", parameter.role);

@@ -66,6 +66,7 @@ public:
   Span<galvatron_rt_arg_record> args;
 
 private:
+  bool sameShape(const galvatron_rt_tensor_record &a, const galvatron_rt_tensor_record &b) const;
   void readSections();
   void checkConfig() const;
   void checkTensors() const;

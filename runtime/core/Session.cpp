@@ -3,6 +3,7 @@
 
 #include "core/Clock.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace galvatron_rt {
@@ -47,11 +48,17 @@ void Session::openOutputs() {
     const galvatron_rt_tensor_record &tensor = image.tensors[i];
     if (tensor.role != GALVATRON_RT_ROLE_OUTPUT)
       continue;
+    auto same = [&](const SafeTensorsWriter::Entry &entry) {
+      return entry.name == image.string(tensor.name);
+    };
+    auto known = std::find_if(entries.begin(), entries.end(), same);
+    outputEntry[i] = known - entries.begin();
+    if (known != entries.end())
+      continue;
     Dims dims = image.dims(tensor);
     std::vector<int64_t> shape(dims.begin(), dims.end());
     if (tensor.batch_dim >= 0)
       shape[tensor.batch_dim] *= image.config().micro_batches;
-    outputEntry[i] = static_cast<int64_t>(entries.size());
     entries.push_back({image.string(tensor.name), fileDtype(tensor.dtype), shape});
   }
   outputs = std::make_unique<SafeTensorsWriter>(options.saveOutputs, entries);

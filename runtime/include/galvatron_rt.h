@@ -82,10 +82,11 @@ void galvatron_rt_scatter_add_rows(galvatron_rt_context *ctx, float *table, int6
 void galvatron_rt_zero(galvatron_rt_context *ctx, void *data, int64_t bytes);
 void galvatron_rt_copy(galvatron_rt_context *ctx, void *dst, const void *src, int64_t bytes);
 
-/* Error unless low <= ids[i] < high for all i. `name` is an offset into the image's strings (what
- * the ids are); the message has the name, the value, its position and the step. */
+/* Error unless low <= ids[i] < high or ids[i] = ignored for all i (ignored = low where no other
+ * value is allowed). `name` is an offset into the image's strings (what the ids are); the message
+ * has the name, the value, its position and the step. */
 void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int64_t n, int64_t low,
-                              int64_t high, int64_t name);
+                              int64_t high, int64_t ignored, int64_t name);
 
 /* ============================ (b) the program table ============================ */
 
@@ -202,17 +203,27 @@ typedef enum galvatron_rt_hyper {
 } galvatron_rt_hyper;
 #define GALVATRON_RT_HYPER_COUNT 16
 
+/* What the runtime does with a tensor.
+ *   PARAMETER        has a view of a saved tensor; filled at start
+ *   CONSTANT         the same, but --save does not write it and --load need not have it
+ *   OPTIMIZER_STATE  zero at start, kept between steps
+ *   GRADIENT         whole when a PUBLISH_GRADIENTS row is reached
+ *   INPUT            global batch, filled before each step from DIR/<name>.npy
+ *   LABELS           the same; its name is "labels"
+ *   SCALAR           loss, grad_norm: read after the last row
+ *   HYPER            filled before each training step
+ *   OUTPUT           one micro-batch's piece of an output of the model; records of equal name and
+ *                    shape are places for pieces of one output */
 typedef enum galvatron_rt_tensor_role {
-  GALVATRON_RT_ROLE_PARAMETER = 0, /* has a view of a saved tensor; filled at start */
-  GALVATRON_RT_ROLE_CONSTANT =
-      1, /* the same, but --save does not write it and --load need not have it */
-  GALVATRON_RT_ROLE_OPTIMIZER_STATE = 2, /* zero at start, kept between steps */
-  GALVATRON_RT_ROLE_GRADIENT = 3,        /* whole when a PUBLISH_GRADIENTS row is reached */
-  GALVATRON_RT_ROLE_INPUT = 4,  /* global batch, filled before each step from DIR/<name>.npy */
-  GALVATRON_RT_ROLE_LABELS = 5, /* the same; its name is "labels" */
-  GALVATRON_RT_ROLE_SCALAR = 6, /* loss, grad_norm */
+  GALVATRON_RT_ROLE_PARAMETER = 0,
+  GALVATRON_RT_ROLE_CONSTANT = 1,
+  GALVATRON_RT_ROLE_OPTIMIZER_STATE = 2,
+  GALVATRON_RT_ROLE_GRADIENT = 3,
+  GALVATRON_RT_ROLE_INPUT = 4,
+  GALVATRON_RT_ROLE_LABELS = 5,
+  GALVATRON_RT_ROLE_SCALAR = 6,
   GALVATRON_RT_ROLE_HYPER = 7,
-  GALVATRON_RT_ROLE_OUTPUT = 8 /* one micro-batch's piece of an output of the model */
+  GALVATRON_RT_ROLE_OUTPUT = 8
 } galvatron_rt_tensor_role;
 
 /* A tensor that the runtime itself reads or writes: row-major at `offset` of the arena. Temporaries

@@ -113,7 +113,7 @@ TEST(ImageTest, ChecksTheConfig) {
             "program table: random_weights is 2");
   EXPECT_EQ(complaint([](B &b) { b.config.cpu_features = b.string("avx2,warp-drive"); }),
             "program table: cpu feature 'warp-drive' is not known");
-  EXPECT_EQ(complaint([](B &b) { b.config.loss = 99; }), "program table: loss is tensor 99 of 14");
+  EXPECT_EQ(complaint([](B &b) { b.config.loss = 99; }), "program table: loss is tensor 99 of 15");
   EXPECT_EQ(complaint([](B &b) { b.config.loss = 0; }),
             "program table: loss must be 1 f32 with role 6, found 48 bytes of f32 with role 4");
   EXPECT_EQ(complaint([](B &b) { b.functions[0] = nullptr; }),
@@ -141,6 +141,9 @@ TEST(ImageTest, ChecksTensors) {
             "program table: tensor 'x' has batch_dim 0");
   EXPECT_EQ(complaint([](B &b) { b.tensors[1].name = b.tensors[0].name; }),
             "program table: two inputs or outputs are called 'x'");
+  EXPECT_EQ(complaint([](B &b) { b.tensors[9].batch_dim = 1; }),
+            "program table: two inputs or outputs are called 'y'")
+      << "pieces of one output are split alike";
   EXPECT_EQ(complaint([](B &b) { b.tensors[3].offset = b.tensors[2].offset; }),
             "program table: tensors 'w' and 'b' share bytes of the arena");
   EXPECT_NE(complaint([](B &b) {

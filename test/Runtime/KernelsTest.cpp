@@ -115,18 +115,24 @@ TEST_P(KernelsTest, ZeroesAndCopiesAnySize) {
 TEST_P(KernelsTest, CheckRangeNamesTheFirstBadValue) {
   ContextPtr ctx = withThreads(2);
   int64_t ids[] = {0, 5, 9, 10, -1};
-  galvatron_rt_check_range(ctx.get(), ids, 3, 0, 10, name);
+  galvatron_rt_check_range(ctx.get(), ids, 3, 0, 10, 0, name);
   EXPECT_EQ(galvatron_rt_context_error(ctx.get()), nullptr);
-  galvatron_rt_check_range(ctx.get(), ids, 5, 0, 10, name);
+  galvatron_rt_check_range(ctx.get(), ids, 5, 0, 10, 0, name);
   EXPECT_STREQ(galvatron_rt_context_error(ctx.get()),
                "token ids has the value 10 at position 3, wanted at least 0 and below 10");
+  galvatron_rt_context_clear_error(ctx.get());
+  galvatron_rt_check_range(ctx.get(), ids, 5, 0, 11, -1, name);
+  EXPECT_EQ(galvatron_rt_context_error(ctx.get()), nullptr);
+  galvatron_rt_check_range(ctx.get(), ids, 5, 0, 10, -1, name);
+  EXPECT_STREQ(galvatron_rt_context_error(ctx.get()),
+               "token ids has the value 10 at position 3, wanted at least 0 and below 10, or -1");
 }
 
 TEST_P(KernelsTest, KeepsTheFirstErrorAndThenDoesNothing) {
   ContextPtr ctx = withThreads(1);
   int64_t id = 3;
-  galvatron_rt_check_range(ctx.get(), &id, 1, 0, 3, name);
-  galvatron_rt_check_range(ctx.get(), &id, 1, 7, 9, name);
+  galvatron_rt_check_range(ctx.get(), &id, 1, 0, 3, 0, name);
+  galvatron_rt_check_range(ctx.get(), &id, 1, 7, 9, 7, name);
   char byte = 'x';
   galvatron_rt_zero(ctx.get(), &byte, 1);
   EXPECT_EQ(byte, 'x');

@@ -309,7 +309,7 @@ TEST_F(ProgramTest, NamesWrongData) {
            std::vector<int64_t>{0, 0, 0, 0, 0, 1, 2, 0});
   EXPECT_EQ(errorOf("--data=data --steps=2 --lr=0.1"),
             "sample: error: step 2: 'linear': labels has the value 2 at position 2, wanted at "
-            "least 0 and below 2\n");
+            "least 0 and below 2, or -100\n");
   EXPECT_EQ(errorOf("--data=data --log=nowhere/log.jsonl"),
             "sample: error: file 'nowhere/log.jsonl': No such file or directory\n");
 }

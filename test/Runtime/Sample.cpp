@@ -19,18 +19,10 @@ void begin(galvatron_rt_context *ctx, void **args, void *) {
   galvatron_rt_zero(ctx, args[2], 4);
 }
 
-void checkLabels(galvatron_rt_context *ctx, const int64_t *labels) {
-  int64_t counted[rows], n = 0;
-  for (int64_t i = 0; i < rows; ++i)
-    if (labels[i] != -100)
-      counted[n++] = labels[i];
-  galvatron_rt_check_range(ctx, counted, n, 0, out, labelName);
-}
-
 // args: x piece, labels, w, b, y piece, loss, scale; the micro-batch's number is behind the labels'
 // first row.
 void forwardPiece(galvatron_rt_context *ctx, void **args, void *frame, int64_t piece) {
-  checkLabels(ctx, as<int64_t>(args[1]));
+  galvatron_rt_check_range(ctx, as<int64_t>(args[1]), rows, 0, out, -100, labelName);
   if (galvatron_rt_context_error(ctx))
     return;
   galvatron_rt_matmul(ctx, 0, args[0], args[2], args[3], args[4], frame);
@@ -141,7 +133,9 @@ void buildSample(ImageBuilder &b, const SampleOptions &options) {
   int64_t gradB = b.tensor("b.grad", GALVATRON_RT_ROLE_GRADIENT, f32, {out});
   int64_t momentW = b.tensor("w.momentum", GALVATRON_RT_ROLE_OPTIMIZER_STATE, f32, {in, out});
   int64_t momentB = b.tensor("b.momentum", GALVATRON_RT_ROLE_OPTIMIZER_STATE, f32, {out});
-  int64_t y = b.tensor("y", GALVATRON_RT_ROLE_OUTPUT, f32, {pieceRows, out}, 0);
+  // One place for each micro-batch's piece.
+  int64_t y[] = {b.tensor("y", GALVATRON_RT_ROLE_OUTPUT, f32, {pieceRows, out}, 0),
+                 b.tensor("y", GALVATRON_RT_ROLE_OUTPUT, f32, {pieceRows, out}, 0)};
   int64_t dy = b.tensor("dy", GALVATRON_RT_ROLE_GRADIENT, f32, {pieceRows, out});
   b.config.loss = b.tensor("loss", GALVATRON_RT_ROLE_SCALAR, f32, {});
   b.config.grad_norm = b.tensor("grad_norm", GALVATRON_RT_ROLE_SCALAR, f32, {});
@@ -200,17 +194,18 @@ void buildSample(ImageBuilder &b, const SampleOptions &options) {
              {labels, read},
              {w, read},
              {bias, read},
-             {y, write},
+             {y[micro], write},
              {b.config.loss, both},
              {scale, read}},
             micro);
       piece(table, x, 0, micro);
-      b.publish(table, y, micro);
+      b.publish(table, y[micro], micro);
       if (!train)
         continue;
-      b.run(table, backwardFn[micro], "linear (backward)",
-            {{x, read}, {labels, read}, {y, read}, {gradW, both}, {gradB, both}, {dy, write}},
-            micro);
+      b.run(
+          table, backwardFn[micro], "linear (backward)",
+          {{x, read}, {labels, read}, {y[micro], read}, {gradW, both}, {gradB, both}, {dy, write}},
+          micro);
       piece(table, x, 0, micro);
     }
     if (!train)
