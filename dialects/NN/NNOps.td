@@ -553,17 +553,18 @@ def NN_AttentionOp : NN_PureOp<"attention", [AttrSizedOperandSegments, NN_Grad]>
     softmax over k of scale * q·k (+ bias), where only pairs (i, j) with lower <= j - i <= upper and a true
     `key_mask[batch, j]` take part. `upper = 0` is the causal mask, `lower = 1 - w` a window of w. `bias` is
     a float tensor [batch or 1, kv_heads or 1, group or 1, q, k] that is added (the mask that has no such form).
-    A row in which nothing takes part gives zeros. `softcap` c > 0 makes the score c tanh(score / c) before masks.
+    A row in which nothing takes part gives zeros; with `finite_mask` it gives the mean of all values (pairs that
+    do not take part have the lowest float as score then, as the additive masks of many models have). `softcap` c > 0 makes the score c tanh(score / c) before masks.
     (Vaswani et al., 2017; grouped queries: Ainslie et al., 2023.)
     C1: sizes agree. C2: bias, key_mask have those shapes.
   }];
   let arguments = (ins NN_Float:$query, NN_Float:$key, NN_Float:$value, Optional<NN_Bool>:$key_mask,
       Optional<NN_Float>:$bias, F64Attr:$scale, OptionalAttr<I64Attr>:$lower, OptionalAttr<I64Attr>:$upper,
-      DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+      DefaultValuedAttr<F64Attr, "0.0">:$softcap, UnitAttr:$finite_mask);
   let results = (outs NN_Float:$result, NN_Float:$probabilities);
   let assemblyFormat = [{
     $query `,` $key `,` $value (`key_mask` $key_mask^ `:` type($key_mask))? (`bias` $bias^ `:` type($bias))?
-    `scale` $scale (`lower` $lower^)? (`upper` $upper^)? attr-dict
+    `scale` $scale (`lower` $lower^)? (`upper` $upper^)? (`finite_mask` $finite_mask^)? attr-dict
     `:` type($query) `,` type($key) `,` type($value) `->` type($result) `,` type($probabilities)
   }];
   let hasVerifier = 1;

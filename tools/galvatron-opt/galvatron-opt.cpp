@@ -4,6 +4,7 @@
 #include "dialects/NN/NN.h"
 #include "dialects/Pipe/Pipe.h"
 #include "dialects/RT/RT.h"
+#include "galvatron/Import/Passes.h"
 #include "galvatron/Partition/Passes.h"
 #include "galvatron/Plan/Passes.h"
 #include "galvatron/Schedule/Passes.h"
@@ -19,6 +20,8 @@ int main(int argc, char **argv) {
   registry.insert<galvatron::nn::NNDialect, galvatron::dist::DistDialect, galvatron::pipe::PipeDialect,
                   galvatron::rt::RTDialect>();
   mlir::registerTransformsPasses();
+  galvatron::registerImportPasses();
+  galvatron::registerRaisePipeline();
   galvatron::registerTrainingPasses();
   galvatron::registerPlanPasses();
   galvatron::registerPartitionPasses();
