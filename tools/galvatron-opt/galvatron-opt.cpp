@@ -4,6 +4,7 @@
 #include "dialects/NN/NN.h"
 #include "dialects/Pipe/Pipe.h"
 #include "dialects/RT/RT.h"
+#include "galvatron/Codegen/Passes.h"
 #include "galvatron/Import/Passes.h"
 #include "galvatron/Partition/Passes.h"
 #include "galvatron/Plan/Passes.h"
@@ -26,5 +27,6 @@ int main(int argc, char **argv) {
   galvatron::registerPlanPasses();
   galvatron::registerPartitionPasses();
   galvatron::registerSchedulePasses();
+  galvatron::registerCodegenPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Galvatron's pass driver\n", registry));
 }

@@ -1,0 +1,176 @@
+//===- Decompose.cpp - Large nn ops become small ones ---------------------===//
+//
+// The pass, and the patterns for normalisation and softmax. Every op is written
+// so that a row needs as few passes over memory as its mathematics allows: what
+// can be summed together is, and divisions are by row, not by element.
+//
+//===----------------------------------------------------------------------===//
+
+#include "galvatron/Codegen/Passes.h"
+
+#include "DecomposePatterns.h"
+#include "TensorBuilder.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+
+namespace galvatron {
+#define GEN_PASS_DEF_DECOMPOSEPASS
+#include "galvatron/Codegen/Passes.h.inc"
+} // namespace galvatron
+
+using namespace galvatron;
+using namespace galvatron::nn;
+
+namespace {
+
+/// The last dimensions of `input`, as many as `scale` has, and those before them.
+struct NormDims {
+  NormDims(Value input, Value scale) {
+    int64_t rank = tensorType(input).getRank(), inner = tensorType(scale).getRank();
+    for (int64_t dim = 0; dim < rank; ++dim)
+      (dim < rank - inner ? rows : columns).push_back(dim);
+    count = std::max<int64_t>(tensorType(scale).getNumElements(), 1);
+  }
+  SmallVector<int64_t> rows, columns;
+  double count;
+};
+
+/// x - mean and, for each row, 1 / sqrt(var + epsilon).
+struct Centered {
+  Centered(TensorBuilder &t, Value input, const NormDims &dims, double epsilon) {
+    Value mean = t.mul(t.sum(input, dims.columns), 1.0 / dims.count);
+    difference = t.sub(input, t.broadcastBack(mean, input, dims.columns));
+    Value variance = t.mul(t.sum(t.mul(difference, difference), dims.columns), 1.0 / dims.count);
+    rstd = t.rsqrt(t.add(variance, epsilon));
+  }
+  Value difference, rstd;
+};
+
+struct DecomposeLayerNorm : OpRewritePattern<LayerNormOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LayerNormOp op, PatternRewriter &rewriter) const override {
+    TensorBuilder t(rewriter, op);
+    Value x = op.getInput();
+    ArrayRef<int64_t> shape = tensorType(x).getShape();
+    NormDims dims(x, op.getScale());
+    Centered centered(t, x, dims, op.getEpsilon().convertToDouble());
+    Value y = t.mul(centered.difference, t.broadcastBack(centered.rstd, x, dims.columns));
+    y = t.mul(y, t.broadcast(op.getScale(), shape, dims.columns));
+    if (op.getBias())
+      y = t.add(y, t.broadcast(op.getBias(), shape, dims.columns));
+    rewriter.replaceOp(op, y);
+    return success();
+  }
+};
+
+struct DecomposeLayerNormGrad : OpRewritePattern<LayerNormGradOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LayerNormGradOp op, PatternRewriter &rewriter) const override {
+    // With c = x - mean and g = dy * scale: dx = rstd * (g - mean(g) - c * rstd² * mean(g * c)). The sums of x and g
+    // are taken together, and so are those of c² and g * c.
+    TensorBuilder t(rewriter, op);
+    Value x = op.getInput(), dy = op.getGradient();
+    NormDims dims(x, op.getScale());
+    Value g = t.mul(dy, t.broadcast(op.getScale(), tensorType(x).getShape(), dims.columns));
+    Value gMean = t.mul(t.sum(g, dims.columns), 1.0 / dims.count);
+    Centered centered(t, x, dims, op.getEpsilon().convertToDouble());
+    Value gcMean = t.mul(t.sum(t.mul(g, centered.difference), dims.columns), 1.0 / dims.count);
+    Value factor = t.mul(gcMean, t.mul(centered.rstd, centered.rstd));
+    auto back = [&](Value row) { return t.broadcastBack(row, x, dims.columns); };
+    Value inner = t.sub(t.sub(g, back(gMean)), t.mul(centered.difference, back(factor)));
+    Value dx = t.mul(inner, back(centered.rstd));
+    Value normalized = t.mul(centered.difference, back(centered.rstd));
+    Value dScale = t.sum(t.mul(dy, normalized), dims.rows), dBias = t.sum(dy, dims.rows);
+    rewriter.replaceOp(op, ValueRange{dx, dScale, dBias});
+    return success();
+  }
+};
+
+/// 1 / sqrt(mean(x²) + epsilon) for each row.
+Value rootMeanSquare(TensorBuilder &t, Value x, const NormDims &dims, double epsilon) {
+  return t.rsqrt(t.add(t.mul(t.sum(t.mul(x, x), dims.columns), 1.0 / dims.count), epsilon));
+}
+
+struct DecomposeRmsNorm : OpRewritePattern<RmsNormOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(RmsNormOp op, PatternRewriter &rewriter) const override {
+    TensorBuilder t(rewriter, op);
+    Value x = op.getInput();
+    NormDims dims(x, op.getScale());
+    Value r = rootMeanSquare(t, x, dims, op.getEpsilon().convertToDouble());
+    Value y = t.mul(x, t.broadcastBack(r, x, dims.columns));
+    rewriter.replaceOp(op, t.mul(y, t.broadcast(op.getScale(), tensorType(x).getShape(), dims.columns)));
+    return success();
+  }
+};
+
+struct DecomposeRmsNormGrad : OpRewritePattern<RmsNormGradOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(RmsNormGradOp op, PatternRewriter &rewriter) const override {
+    // With g = dy * scale: dx = r * (g - x * r² * mean(g * x)).
+    TensorBuilder t(rewriter, op);
+    Value x = op.getInput(), dy = op.getGradient();
+    NormDims dims(x, op.getScale());
+    Value r = rootMeanSquare(t, x, dims, op.getEpsilon().convertToDouble());
+    Value g = t.mul(dy, t.broadcast(op.getScale(), tensorType(x).getShape(), dims.columns));
+    Value gxMean = t.mul(t.sum(t.mul(g, x), dims.columns), 1.0 / dims.count);
+    auto back = [&](Value row) { return t.broadcastBack(row, x, dims.columns); };
+    Value dx = t.mul(t.sub(g, t.mul(x, back(t.mul(gxMean, t.mul(r, r))))), back(r));
+    Value dScale = t.sum(t.mul(dy, t.mul(x, back(r))), dims.rows);
+    rewriter.replaceOp(op, ValueRange{dx, dScale});
+    return success();
+  }
+};
+
+struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(SoftmaxOp op, PatternRewriter &rewriter) const override {
+    TensorBuilder t(rewriter, op);
+    Value x = op.getOperand();
+    int64_t dim = op.getDim();
+    Value e = t.exp(t.sub(x, t.broadcastBack(t.max(x, dim), x, dim)));
+    Value inverse = t.reciprocal(t.sum(e, dim));
+    rewriter.replaceOp(op, t.mul(e, t.broadcastBack(inverse, x, dim)));
+    return success();
+  }
+};
+
+struct DecomposeLogSoftmax : OpRewritePattern<LogSoftmaxOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LogSoftmaxOp op, PatternRewriter &rewriter) const override {
+    TensorBuilder t(rewriter, op);
+    Value x = op.getOperand();
+    int64_t dim = op.getDim();
+    Value moved = t.sub(x, t.broadcastBack(t.max(x, dim), x, dim));
+    Value logarithm = t.log(t.sum(t.exp(moved), dim));
+    rewriter.replaceOp(op, t.sub(moved, t.broadcastBack(logarithm, x, dim)));
+    return success();
+  }
+};
+
+struct DecomposePass : galvatron::impl::DecomposePassBase<DecomposePass> {
+  using DecomposePassBase::DecomposePassBase;
+
+  LogicalResult initialize(MLIRContext *context) override {
+    RewritePatternSet owned(context);
+    owned.add<DecomposeLayerNorm, DecomposeLayerNormGrad, DecomposeRmsNorm, DecomposeRmsNormGrad, DecomposeSoftmax,
+              DecomposeLogSoftmax>(context);
+    populateDecomposeAttentionPatterns(owned);
+    populateDecomposeTrainingPatterns(owned);
+    patterns = std::move(owned);
+    return success();
+  }
+
+  void runOnOperation() override {
+    if (failed(applyPatternsAndFoldGreedily(getOperation(), patterns))) {
+      getOperation().emitError("decomposing ops did not come to an end");
+      signalPassFailure();
+    }
+  }
+
+  FrozenRewritePatternSet patterns;
+};
+
+} // namespace
