@@ -1,6 +1,7 @@
 // Random.cpp: see Random.h.
 #include "checkpoint/Random.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace galvatron_rt {
@@ -30,13 +31,18 @@ void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, fl
                 float *out) {
   constexpr double unit = 1.0 / 4294967296.0;
   constexpr double twoPi = 6.283185307179586;
-  RandomBlock block = {};
-  for (int64_t i = begin; i < begin + count; ++i) {
-    if (i == begin || i % 2 == 0)
-      block = philox(seed, static_cast<uint64_t>(i / 2), stream);
-    double radius = std::sqrt(-2.0 * std::log((block.word[i % 2 * 2] + 0.5) * unit));
-    double angle = twoPi * (block.word[i % 2 * 2 + 1] + 0.5) * unit;
-    out[i - begin] = static_cast<float>(deviation * radius * std::cos(angle));
+  for (int64_t i = begin; i < begin + count;) {
+    RandomBlock block = philox(seed, static_cast<uint64_t>(i / 4), stream);
+    float values[4];
+    for (int pair = 0; pair < 2; ++pair) {
+      double radius = deviation * std::sqrt(-2.0 * std::log((block.word[pair * 2] + 0.5) * unit));
+      double angle = twoPi * (block.word[pair * 2 + 1] + 0.5) * unit;
+      values[pair * 2] = static_cast<float>(radius * std::cos(angle));
+      values[pair * 2 + 1] = static_cast<float>(radius * std::sin(angle));
+    }
+    int64_t end = std::min(begin + count, i / 4 * 4 + 4);
+    for (; i < end; ++i)
+      out[i - begin] = values[i % 4];
   }
 }
 

@@ -21,8 +21,8 @@ RandomBlock philox(uint64_t key, uint64_t counterLow, uint64_t counterHigh);
 uint64_t randomStream(const std::string &name);
 
 /// Elements [begin, begin + count) of N(0, 1) * deviation, by Philox4x32-10 and Box and Muller's
-/// transform: element i takes word pair i % 2 of block i / 2, key = seed, counter = (block,
-/// stream).
+/// transform. Block i / 4 (key = seed, counter = (block, stream)) makes four elements: the cosine
+/// and the sine of its first two words, then of its last two.
 void fillNormal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float deviation,
                 float *out);
 

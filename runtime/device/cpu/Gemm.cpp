@@ -54,8 +54,11 @@ void gemm(const GemmProblem &p, int64_t threads, int64_t cpuLevel, const float *
   const GemmKernel &kernel = kernelFor(cpuLevel);
   Blocking blocking(p, threads, kernel);
   int64_t rowBlocks = pieces(p.m, blocking.rows), columnBlocks = pieces(p.n, blocking.columns);
+  // A fork and join takes as long as some 200000 products: less work stays on this thread.
+  bool isSmall = p.batchCount() * p.m * p.n * p.k < 100000;
+  int64_t used = isSmall ? 1 : threads;
   auto work = [&](int64_t thread) {
-    Range mine = splitRange(blocking.count, 1, thread, threads);
+    Range mine = splitRange(blocking.count, 1, thread, used);
     GemmBlock block;
     block.packed = static_cast<float *>(scratch) + thread * threadFloats(kernel);
     block.tile = block.packed + kernel.panelColumns * kernel.chunk;
@@ -90,7 +93,7 @@ void gemm(const GemmProblem &p, int64_t threads, int64_t cpuLevel, const float *
       kernel.run(block);
     }
   };
-  onEachThread(threads, work);
+  onEachThread(used, work);
 }
 
 } // namespace galvatron_rt
