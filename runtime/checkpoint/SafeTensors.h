@@ -54,7 +54,8 @@ public:
     std::vector<int64_t> shape;
   };
 
-  /// Lays the file out. Everything that allocates happens here.
+  /// Lays the file out, and checks that its directory can be written to. Everything that allocates
+  /// happens here.
   SafeTensorsWriter(const std::string &path, const std::vector<Entry> &entries);
   ~SafeTensorsWriter();
   SafeTensorsWriter(const SafeTensorsWriter &) = delete;

@@ -14,6 +14,9 @@ namespace galvatron_rt {
 
 SafeTensorsWriter::SafeTensorsWriter(const std::string &path, const std::vector<Entry> &entries)
     : path(path), temporary(concat(path, ".partial-", getpid())) {
+  // Better now than after the last step.
+  if (access(directoryOf(path).c_str(), W_OK))
+    fail(systemMessage(path));
   nlohmann::ordered_json json;
   // transformers asks for this key before it reads a file.
   json["__metadata__"] = {{"format", "pt"}};

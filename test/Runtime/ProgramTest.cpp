@@ -310,6 +310,10 @@ TEST_F(ProgramTest, NamesWrongData) {
   EXPECT_EQ(errorOf("--data=data --steps=2 --lr=0.1"),
             "sample: error: step 2: 'linear': labels has the value 2 at position 2, wanted at "
             "least 0 and below 2, or -100\n");
+  Result result = run("--data=data --save=nowhere/final.safetensors");
+  EXPECT_EQ(result.errors,
+            "sample: error: file 'nowhere/final.safetensors': No such file or directory\n");
+  EXPECT_EQ(result.output, "") << "found before the first step";
   EXPECT_EQ(errorOf("--data=data --log=nowhere/log.jsonl"),
             "sample: error: file 'nowhere/log.jsonl': No such file or directory\n");
 }
