@@ -124,6 +124,10 @@ Value Emitter::materialize(const ImportValue &value) {
     return value.tensor;
   if (value.kind == ImportValue::Symbolic)
     return materializeSymbolic(value);
+  // A mask or a list of positions that the file spells out is still what it says.
+  if (value.element != ElementKind::F32 && !value.isSplat() && value.count() >= 8)
+    if (std::optional<ImportValue> fitted = fitSymbolic(value); fitted && fitted->kind == ImportValue::Symbolic)
+      return materializeSymbolic(*fitted);
   RankedTensorType t = type(value.element, value.shape);
   DenseElementsAttr attribute;
   if (value.element == ElementKind::F32) {

@@ -20,7 +20,7 @@ namespace galvatron {
 const OpImporter *findOp(StringRef name) {
   static const StringMap<const OpImporter *> table = [] {
     StringMap<const OpImporter *> map;
-    for (ArrayRef<OpImporter> ops : {elementwiseOps(), shapeOps(), indexOps(), linearOps(), windowOps(), normOps(),
+    for (ArrayRef<OpImporter> ops : {elementwiseOps(), shapeOps(), indexOps(), linearOps(), lossOps(), windowOps(), normOps(),
                                      attentionOps(), reduceOps(), controlOps()})
       for (const OpImporter &op : ops)
         map[op.name] = &op;
@@ -514,6 +514,9 @@ OwningOpRef<ModuleOp> Importer::run() {
   removeDead();
   if (failed(verify(*module)))
     return nullptr;
+  if (model.weightsMissing())
+    emitRemark(UnknownLoc::get(context)) << "the weights file '" << model.missingFiles().front()
+                                         << "' is not there; everything but a program can be made without it";
   if (options.listParameters) {
     std::string text;
     raw_string_ostream os(text);

@@ -24,6 +24,7 @@ llvm::ArrayRef<OpImporter> elementwiseOps();
 llvm::ArrayRef<OpImporter> shapeOps();
 llvm::ArrayRef<OpImporter> indexOps();
 llvm::ArrayRef<OpImporter> linearOps();
+llvm::ArrayRef<OpImporter> lossOps();
 llvm::ArrayRef<OpImporter> windowOps();
 llvm::ArrayRef<OpImporter> normOps();
 llvm::ArrayRef<OpImporter> attentionOps();

@@ -46,6 +46,7 @@ public:
 
   /// Data files that the model names but that are not there.
   bool weightsMissing() const { return !missing.empty(); }
+  llvm::ArrayRef<std::string> missingFiles() const { return missing; }
 
   /// The elements of a tensor as 64-bit integers or floats; nothing if its data is not there or is too large.
   /// `exact` is set to false for element types that nn has not (half, double).

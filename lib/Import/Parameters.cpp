@@ -37,7 +37,11 @@ static std::vector<std::string> parseList(StringRef text) {
   }
 }
 
-static std::pair<StringRef, StringRef> splitModule(StringRef name) { return name.rsplit('.').second.empty() ? std::make_pair(StringRef(), name) : name.rsplit('.'); }
+/// `a.b.weight` -> `a.b`, `weight`.
+static std::pair<StringRef, StringRef> splitModule(StringRef name) {
+  size_t dot = name.rfind('.');
+  return dot == StringRef::npos ? std::make_pair(StringRef(), name) : std::make_pair(name.take_front(dot), name.substr(dot + 1));
+}
 
 void Parameters::readMetadata() {
   auto read = [&](StringRef name, const auto &proto) {
@@ -196,9 +200,50 @@ void Parameters::findTies() {
         named.push_back(info);
     }
     ParameterInfo *found = named.size() == 1 ? named[0] : candidates.size() == 1 ? candidates[0] : nullptr;
-    if (found)
+    if (found) {
       found->aliases.push_back(missing);
+      represented.insert(missing);
+    }
   }
+  for (const std::string &missing : signature)
+    if (!represented.contains(missing))
+      if (ParameterInfo *found = findQuietTie(missing))
+        found->aliases.push_back(missing);
+}
+
+/// A name whose module has no node of its own. Two ways of building models leave such names:
+/// a head that keeps the bias of a child whose weight is tied (`lm_head.bias` and `lm_head.decoder.bias`), and a
+/// table that encoder and decoder share (`shared.weight` and `{encoder,decoder}.embed_tokens.weight`).
+ParameterInfo *Parameters::findQuietTie(StringRef missing) {
+  auto [owner, leaf] = splitModule(missing);
+  StringRef above = splitModule(owner).first;
+  auto hasName = [](const ParameterInfo &info, StringRef name) {
+    return info.saved == name || is_contained(info.aliases, name);
+  };
+  SmallVector<ParameterInfo *> found;
+  for (auto &[name, info] : table) {
+    if (!info->trains())
+      continue;
+    auto [child, childLeaf] = splitModule(info->saved);
+    if (childLeaf == leaf && leaf != "weight" && splitModule(child).first == owner && !owner.empty()) {
+      std::string weight = (child + ".weight").str();
+      for (auto &[other, sibling] : table)
+        if (hasName(*sibling, weight) && !sibling->aliases.empty())
+          found.push_back(info.get());
+    }
+    if (leaf == "weight" && !owner.empty()) {
+      llvm::StringSet<> tables;
+      for (const Use &use : uses[name]) {
+        std::vector<std::string> scopes = parseList(metadata(*use.node, scopesKey));
+        StringRef module = scopes.size() >= 2 ? StringRef(scopes[scopes.size() - 2]) : StringRef();
+        if (use.node->op_type() == "Gather" && use.input == 0 && module.consume_front(above))
+          tables.insert(module);
+      }
+      if (tables.size() >= 2)
+        found.push_back(info.get());
+    }
+  }
+  return found.size() == 1 ? found[0] : nullptr;
 }
 
 /// A tied weight can be in the file twice, as it is and folded into its transpose.

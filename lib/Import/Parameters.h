@@ -54,6 +54,7 @@ private:
   void classify();
   void findUses();
   void findTies();
+  ParameterInfo *findQuietTie(llvm::StringRef missing);
   void mergeCopies();
   mlir::LogicalResult applyAliases();
   mlir::LogicalResult applyFreeze();
