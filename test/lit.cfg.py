@@ -18,3 +18,5 @@ for name, value in (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CO
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%source", config.galvatron_source_dir))
 config.substitutions.append(("%inputs", os.path.join(config.galvatron_source_dir, "test", "Inputs")))
+# A model written as text becomes one in bytes: %encode < model.txt > model.onnx
+config.substitutions.append(("%encode", "protoc --encode=onnx.ModelProto -I " + os.path.join(config.galvatron_build_dir, "onnx") + " onnx-ml.proto"))
