@@ -390,11 +390,13 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       }
       break;
     }
-    case GALVATRON_RT_ACTION_PUBLISH_OUTPUT:
-      if (!inRange(row.tensor, tensors.size()) ||
-          tensors[row.tensor].role != GALVATRON_RT_ROLE_OUTPUT || row.micro_batch == -1)
+    case GALVATRON_RT_ACTION_PUBLISH_OUTPUT: {
+      bool isOutput = inRange(row.tensor, tensors.size()) &&
+                      tensors[row.tensor].role == GALVATRON_RT_ROLE_OUTPUT;
+      if (!isOutput || (row.micro_batch == -1 && tensors[row.tensor].batch_dim != -1))
         bad(what, " publishes tensor ", row.tensor, " of micro-batch ", row.micro_batch);
       break;
+    }
     case GALVATRON_RT_ACTION_PUBLISH_GRADIENTS:
       break;
     default:

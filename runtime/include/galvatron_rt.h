@@ -238,8 +238,8 @@ typedef struct galvatron_rt_tensor_record {
   int64_t offset;
   int64_t bytes;     /* product of dims times the element's size; offset + bytes <= arena_bytes */
   int64_t batch_dim; /* OUTPUT: the dimension that pieces of micro-batches fill one after the other;
-                        -1 = the output is the same in every micro-batch, the last one counts.
-                        Otherwise -1 */
+                        -1 = this is the whole output (published with any micro-batch or -1; the
+                        last one counts). Other roles: -1 */
 } galvatron_rt_tensor_record;
 
 typedef enum galvatron_rt_init {

@@ -214,6 +214,13 @@ TEST(ImageTest, ChecksRows) {
             std::string::npos);
   EXPECT_EQ(complaint([](B &b) { b.trainRows[2].tensor = 0; }),
             "program table: training row 2 ('publish') publishes tensor 0 of micro-batch 0");
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[2].micro_batch = -1; }),
+            "program table: training row 2 ('publish') publishes tensor 9 of micro-batch -1");
+  EXPECT_EQ(complaint([](B &b) {
+              b.trainRows[2].micro_batch = -1;
+              b.tensors[9].batch_dim = b.tensors[10].batch_dim = -1;
+            }),
+            "");
 }
 
 } // namespace
