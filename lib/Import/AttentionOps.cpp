@@ -137,8 +137,7 @@ LogicalResult importAttention(NodeContext &node) {
   auto attention = emit.builder.create<nn::AttentionOp>(
       emit.loc, emit.type(ElementKind::F32, {qs[0], qs[1], ks[2], groups, vs[3]}),
       emit.type(ElementKind::F32, {qs[0], ks[2], groups, qs[1], ks[1]}), query, *k, *v, Value(), mask->bias,
-      emit.builder.getF64FloatAttr(factor), mask->lower, mask->upper, emit.builder.getF64FloatAttr(softcap),
-      /*finite_mask=*/UnitAttr());
+      emit.builder.getF64FloatAttr(factor), mask->lower, mask->upper, emit.builder.getF64FloatAttr(softcap), UnitAttr());
   Value y = emit.reshape(attention.getResult(), {qs[0], qs[1], qs[2], vs[3]});
   return node.result(rank == 4 ? emit.transpose(y, {0, 2, 1, 3}) : emit.reshape(y, {qs[0], qs[1], qs[2] * vs[3]}));
 }
