@@ -56,6 +56,7 @@ public:
     if (failed(mesh))
       return signalPassFailure();
     copySplats();
+    shareRepeatedRows(mesh->getMicroBatches());
     Propagation propagation(getOperation(), *mesh);
     if (failed(propagation.run()))
       return signalPassFailure();
@@ -77,6 +78,41 @@ public:
         use.set(builder.clone(*op)->getResult(0));
       }
     });
+  }
+
+  /// Static exports hold tables that repeat for each row of the batch: these become a smaller table, broadcast, where the
+  /// repeats can be split into `pieces`.
+  void shareRepeatedRows(int64_t pieces) {
+    SmallVector<nn::ConstantOp> constants;
+    getOperation().walk([&](nn::ConstantOp op) { constants.push_back(op); });
+    for (nn::ConstantOp op : constants) {
+      RankedTensorType type = op.getType();
+      auto elements = dyn_cast<DenseElementsAttr>(op.getValue());
+      if (!elements || elements.isSplat() || type.getRank() == 0 || pieces == 1 || type.getDimSize(0) % pieces)
+        continue;
+      // The fewest rows of which the whole is a repetition.
+      SmallVector<Attribute> values(elements.getValues<Attribute>());
+      int64_t rows = type.getDimSize(0), width = values.size() / rows, period = 1;
+      auto repeats = [&](int64_t count) {
+        return std::equal(values.begin() + count * width, values.end(), values.begin());
+      };
+      while (period < rows && (rows % period || !repeats(period)))
+        ++period;
+      if (rows / period % pieces)
+        continue;
+      SmallVector<int64_t> small(type.getShape()), repeated(type.getShape()), dims;
+      small[0] = period;
+      repeated[0] = period;
+      repeated.insert(repeated.begin(), rows / period);
+      for (int64_t i = 1, rank = repeated.size(); i < rank; ++i)
+        dims.push_back(i);
+      OpBuilder builder(op);
+      auto table = builder.create<nn::ConstantOp>(
+          op.getLoc(), DenseElementsAttr::get(type.clone(small), ArrayRef(values).take_front(period * width)));
+      auto broadcast = builder.create<nn::BroadcastOp>(op.getLoc(), type.clone(repeated), table, dims);
+      op.replaceAllUsesWith(builder.create<nn::ReshapeOp>(op.getLoc(), type, broadcast).getResult());
+      op.erase();
+    }
   }
 };
 

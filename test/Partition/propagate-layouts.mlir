@@ -114,3 +114,23 @@ func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
   %y = call @block(%x) {dist.strategy = @s0} : (tensor<4xf32>) -> tensor<4xf32>
   return %y : tensor<4xf32>
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// A table that repeats for each row of the batch, as static exports hold it, is made of the rows that repeat.
+// CHECK-LABEL: func.func private @block
+// CHECK: %[[T:.*]] = nn.constant {{.*}} dense<{{\[\[}}1.000000e+00, 2.000000e+00]]> : tensor<1x2xf32>
+// CHECK: %[[B:.*]] = nn.broadcast %[[T]] [1, 2] {{.*}} : tensor<1x2xf32> -> tensor<4x1x2xf32>
+// CHECK: nn.reshape %[[B]] {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"], []]>]}
+func.func private @block(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  %t = nn.constant dense<[[1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]> : tensor<4x2xf32>
+  %0 = nn.add %x, %t : tensor<4x2xf32>
+  return %0 : tensor<4x2xf32>
+}
+func.func @step(%x: tensor<4x2xf32> {nn.name = "x"}) -> tensor<4x2xf32> {
+  %y = call @block(%x) {dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %y : tensor<4x2xf32>
+}
