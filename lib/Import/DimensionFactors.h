@@ -74,6 +74,9 @@ private:
   llvm::StringMap<mlir::Value> parameterValue;
 };
 
+/// Rewrites all functions and parameters of the module to the shapes that their dimensions' factors give.
+void refineDimensions(mlir::ModuleOp module, bool unitsOnly);
+
 } // namespace galvatron
 
 #endif

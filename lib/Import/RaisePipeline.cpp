@@ -12,6 +12,8 @@ void galvatron::buildRaisePipeline(OpPassManager &pm) {
     pm.addPass(createCanonicalizerPass());
     pm.addPass(createCSEPass());
   };
+  // All exporters' attention is written out, so that one pass recognises it with its masks and groups.
+  pm.addNestedPass<func::FuncOp>(createNNExpandAttention());
   // Idioms are matched without the dimensions of size one that exporters put everywhere ...
   cleanUp();
   pm.addPass(createNNDropUnitDims());

@@ -10,6 +10,15 @@
 
 include "mlir/Pass/PassBase.td"
 
+def NNExpandAttention : Pass<"nn-expand-attention", "::mlir::func::FuncOp"> {
+  let summary = "Write attention out as contractions and a softmax";
+  let description = [{
+    The `Attention` of newer opsets says less than what surrounds it: that key heads are shared by a group of
+    queries, that a float mask is one of [batch, key]. Written out it is recognised together with that
+    (`nn-raise-attention`), like the attention of older opsets.
+  }];
+}
+
 def NNDropUnitDims : Pass<"nn-drop-unit-dims", "::mlir::ModuleOp"> {
   let summary = "Remove dimensions of size one";
   let description = [{
