@@ -4,6 +4,7 @@
 
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace galvatron;
@@ -424,7 +425,7 @@ public:
       int64_t distance = p[4] - p[3];
       bool in = (!op.getLower() || distance >= int64_t(*op.getLower())) && (!op.getUpper() || distance <= int64_t(*op.getUpper())) &&
                 (!mask || mask->at({p[0], p[4]}));
-      scores.at(p) = in ? s : -INFINITY;
+      scores.at(p) = in ? s : op.getFiniteMask() ? -double(std::numeric_limits<float>::max()) : -INFINITY;
     });
     out[1] = softmax(scores, 4);
     for (double &value : out[1].data)
