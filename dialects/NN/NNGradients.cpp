@@ -115,8 +115,15 @@ UNARY_GRADIENT(ReduceOp, {
   if (getKind() == ReduceKind::Sum)
     return back;
   Value result = broadcastBack(builder, getLoc(), y, type, getDims());
-  if (getKind() == ReduceKind::Prod) // wrong where an element is zero; PyTorch has a special case that ONNX models do not need
-    return f.div(f.mul(back, result), x);
+  if (getKind() == ReduceKind::Prod) {
+    // The product of the other elements: result / x, but where there is one zero, what is left without it is not zero.
+    Value isZero = f.compare(Predicate::EQ, x, f.constant(x, 0));
+    Value others = f.select(isZero, f.constant(x, 1), x);
+    Value rest = builder.create<ReduceOp>(getLoc(), ReduceKind::Prod, others, builder.getDenseI64ArrayAttr(getDims()));
+    Value zeros = f.sum(builder.create<CastOp>(getLoc(), type, isZero), getDims());
+    rest = f.zeroUnless(f.compare(Predicate::EQ, zeros, f.constant(zeros, 1)), rest);
+    return f.mul(back, f.select(isZero, broadcastBack(builder, getLoc(), rest, type, getDims()), f.div(result, others)));
+  }
   // The elements that attain the extremum share its gradient.
   Value attained = builder.create<CastOp>(getLoc(), type, f.compare(Predicate::EQ, x, result));
   Value count = broadcastBack(builder, getLoc(), f.sum(attained, getDims()), type, getDims());
@@ -148,8 +155,16 @@ BINARY_GRADIENT(MulOp, f.mul(dy, b), f.mul(dy, a))
 BINARY_GRADIENT(DivOp, f.div(dy, b), f.neg(f.div(f.mul(dy, y), b)))
 BINARY_GRADIENT(MaximumOp, extremumGradient(f, Predicate::GT, a, b, dy), extremumGradient(f, Predicate::GT, b, a, dy))
 BINARY_GRADIENT(MinimumOp, extremumGradient(f, Predicate::LT, a, b, dy), extremumGradient(f, Predicate::LT, b, a, dy))
-// d/da = b a^(b-1); d/db = a^b log a, and zero where a is zero, as PyTorch has it.
-BINARY_GRADIENT(PowOp, f.mul(dy, f.mul(b, f.binary<PowOp>(a, f.add(b, -1.0)))),
+/// b a^(b-1), and zero where b is, as PyTorch has it.
+static Value powGradient(Formula &f, Value a, Value b, Value dy) {
+  if (std::optional<double> c = getSplat(b); c && *c != 0)
+    return f.mul(dy, f.mul(*c == 2 ? a : *c == 3 ? f.mul(a, a) : f.binary<PowOp>(a, f.constant(a, *c - 1)), *c));
+  Value slope = f.mul(b, f.binary<PowOp>(a, f.add(b, -1.0)));
+  return f.zeroUnless(f.compare(Predicate::NE, b, f.constant(b, 0)), f.mul(dy, slope));
+}
+
+// d/db = a^b log a, and zero where a is zero, as PyTorch has it.
+BINARY_GRADIENT(PowOp, powGradient(f, a, b, dy),
                 f.zeroUnless(f.compare(Predicate::NE, a, f.constant(a, 0)), f.mul(dy, f.mul(y, f.unary<LogOp>(a)))))
 BINARY_GRADIENT(ModOp, dy, f.neg(f.mul(dy, f.unary<FloorOp>(f.div(a, b)))))
 BINARY_GRADIENT(AndOp, Value(), Value())

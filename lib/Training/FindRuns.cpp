@@ -18,8 +18,8 @@ using namespace galvatron;
 
 namespace {
 
-/// A block of fewer ops is not worth a function.
-constexpr size_t minPeriod = 3;
+/// A single op is not worth a function.
+constexpr size_t minPeriod = 2;
 /// Rotations of one stretch to try before the next stretch.
 constexpr size_t maxRotations = 8;
 

@@ -111,3 +111,27 @@ func.func @forward(%x: tensor<4xf32> {nn.name = "x"}) -> (tensor<f32> {nn.name =
   %l = call @model(%x, %w) : (tensor<4xf32>, tensor<4xf32>) -> tensor<f32>
   return %l : tensor<f32>
 }
+
+// -----
+
+// A square's slope is written without a power, and a product's gradient survives a zero among its factors.
+nn.parameter @w trainable : tensor<4xf32>, view strided<[1]> of "w" [4] init normal
+func.func private @model(%x: tensor<4xf32>, %w: tensor<4xf32>) -> tensor<f32> {
+  // CHECK: nn.backward_begin
+  // CHECK: %[[ZERO:.*]] = nn.compare eq %[[X:.*]], %{{.*}}
+  // CHECK: %[[OTHERS:.*]] = nn.select %[[ZERO]], %{{.*}}, %[[X]]
+  // CHECK: nn.reduce prod %[[OTHERS]] [0]
+  // CHECK: nn.div %{{.*}}, %[[OTHERS]]
+  // CHECK-NOT: nn.pow
+  // CHECK: nn.mul %arg1,
+  // CHECK: return
+  %two = nn.constant dense<2.0> : tensor<4xf32>
+  %s = nn.pow %w, %two : tensor<4xf32>
+  %l = nn.reduce prod %s [0] : tensor<4xf32> -> tensor<f32>
+  return %l : tensor<f32>
+}
+func.func @forward(%x: tensor<4xf32> {nn.name = "x"}) -> (tensor<f32> {nn.name = "loss"}) {
+  %w = nn.get_parameter @w : tensor<4xf32>
+  %l = call @model(%x, %w) : (tensor<4xf32>, tensor<4xf32>) -> tensor<f32>
+  return %l : tensor<f32>
+}
