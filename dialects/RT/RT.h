@@ -25,18 +25,20 @@
 namespace galvatron::rt {
 
 // Attributes of functions. On a kernel: `kernelAttr` (unit) marks it, `inplaceAttr` lists pairs [output, input] that
-// must be one buffer, `mayInplaceAttr` pairs that may be, `rowsAttr` and `grainAttr` say how it is split over threads
-// (`perThreadAttr`: one row per thread instead). On a stage function: `outsAttr` is the number of trailing arguments
-// that are written, `aliasesAttr` lists pairs [output, input] that are one buffer, `frameBytesAttr` its working memory.
+// may be one buffer, `rowsAttr` and `grainAttr` say how it is split over threads.
+// On a stage function: `outsAttr` is the number of trailing arguments that are written, `aliasesAttr` lists pairs
+// [output, input] that are one buffer, `frameBytesAttr` its working memory,
+// `scratchBytesAttr` how much of that is the library's.
+// On the module: `stringsAttr` is what the image's strings begin with, as code refers to them by offset.
 inline constexpr llvm::StringLiteral kernelAttr = "rt.kernel";
 inline constexpr llvm::StringLiteral inplaceAttr = "rt.inplace";
-inline constexpr llvm::StringLiteral mayInplaceAttr = "rt.may_inplace";
 inline constexpr llvm::StringLiteral rowsAttr = "rt.rows";
 inline constexpr llvm::StringLiteral grainAttr = "rt.grain";
-inline constexpr llvm::StringLiteral perThreadAttr = "rt.per_thread";
 inline constexpr llvm::StringLiteral outsAttr = "rt.outs";
 inline constexpr llvm::StringLiteral aliasesAttr = "rt.aliases";
 inline constexpr llvm::StringLiteral frameBytesAttr = "rt.frame_bytes";
+inline constexpr llvm::StringLiteral scratchBytesAttr = "rt.scratch_bytes";
+inline constexpr llvm::StringLiteral stringsAttr = "rt.strings";
 
 /// The pairs of an attribute like `rt.inplace = [[0, 1], [2, 0]]`; empty if there is none.
 llvm::SmallVector<std::pair<int64_t, int64_t>> getIndexPairs(mlir::Operation *op, llvm::StringRef name);

@@ -76,4 +76,93 @@ def ConvertKernelsPass : Pass<"rt-convert-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::cf::ControlFlowDialect"];
 }
 
+// From tensors to the arena ------------------------------------------------===//
+
+def InsertChecksPass : Pass<"rt-insert-checks", "::mlir::func::FuncOp"> {
+  let summary = "Checks ids that come from data before anything is read where they say";
+  let description = [{
+    Before each `nn.embedding`, `nn.take_along` and `nn.cross_entropy`, once per tensor of ids and range in a function.
+
+    ```mlir
+    before  %x = nn.embedding %table, %ids : (tensor<211x64xf32>, tensor<8xi64>) -> tensor<8x64xf32>
+    after   rt.check_range %ids in [0, 211) "the ids of an embedding" : tensor<8xi64>
+            %x = nn.embedding %table, %ids : (tensor<211x64xf32>, tensor<8xi64>) -> tensor<8x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::galvatron::rt::RTDialect"];
+}
+
+def LegalizeContractsPass : Pass<"rt-legalize-contracts"> {
+  let summary = "Transposes the operands of contractions that the library cannot walk";
+  let description = [{
+    A contraction becomes calls of a batched matrix product, whose dimensions have one stride each and of
+    which four may be batch dimensions. One that would take too many calls gets its operands in the order
+    batch, rows, columns; the transpositions become kernels.
+
+    ```mlir
+    before  %y = nn.contract %x, %w "axbycz,xdyez->axbdye..." ...
+    after   %t = nn.transpose %x [0, 2, 4, 1, 3, 5] ...
+            %p = nn.contract %t, %w ...
+            %y = nn.transpose %p ...
+    ```
+  }];
+  let dependentDialects = ["::galvatron::nn::NNDialect"];
+}
+
+def LowerPass : Pass<"rt-lower", "::mlir::ModuleOp"> {
+  let summary = "Turns stage functions and the schedule from tensors to buffers";
+  let description = [{
+    A stage function's arguments become buffers, its results further buffers. Contractions become matrix
+    products with descriptors, which take in a bias and an accumulation that follow; convolutions and sums of
+    rows become calls of the library, launches of kernels calls of the runtime, reshapes views. The tables
+    become one `rt.program`, in which every value has a buffer.
+
+    ```mlir
+    before  func.func private @f(%g: tensor<4x4xf32>, %x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+              %p = nn.contract %x, %x "ab,bc->ac" : ...
+              %s = nn.add %g, %p : tensor<4x4xf32>
+              return %s : tensor<4x4xf32>
+            }
+    after   rt.matmul_desc @m0 batch [] m 4 n 4 k 4 lhs [] [4, 1] rhs [] [4, 1] out [] [4, 1] accumulate
+            func.func private @f(%g: !rt.buffer<4x4xf32>, %x: !rt.buffer<4x4xf32>, %out: !rt.buffer<4x4xf32>)
+                attributes {rt.outs = 1, rt.aliases = [[0, 0]]} {
+              rt.matmul @m0(%x, %x) into %g : ...
+              return
+            }
+    ```
+  }];
+  let options = [
+    Option<"threads", "threads", "int64_t", "1", "Threads of the program; scratch memory depends on them.">,
+    Option<"cpu", "cpu", "std::string", "\"native\"", "native, x86-64-v3 or x86-64-v4.">
+  ];
+  let dependentDialects = ["::galvatron::rt::RTDialect", "::mlir::func::FuncDialect"];
+}
+
+def PlanMemoryPass : Pass<"rt-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Gives every buffer of the program its place in one arena";
+  let description = [{
+    Asks the library how much scratch memory each descriptor needs with the program's threads and CPU level, packs the temporaries
+    of each function into its frame, and the tensors, slots and frames of the program into the arena.
+
+    ```mlir
+    before  rt.program @program threads 2 cpu "native" ... { rt.table train { %h = rt.slot "h" : <4x4xf32> ... } }
+    after   rt.program @program threads 2 cpu "native" ... arena 8192 { rt.table train { %h = rt.slot "h" at 4096 : <4x4xf32> ... } }
+    ```
+  }];
+  let dependentDialects = ["::galvatron::rt::RTDialect"];
+}
+
+def ConvertFunctionsPass : Pass<"rt-convert-functions", "::mlir::ModuleOp"> {
+  let summary = "Turns stage functions into LLVM functions that call the runtime";
+  let description = [{
+    ```mlir
+    before  func.func private @f(%x: !rt.buffer<4x4xf32>, %y: !rt.buffer<4x4xf32>) attributes {rt.outs = 1, rt.frame_bytes = 64} {...}
+    after   llvm.func internal @f(%ctx: !llvm.ptr, %args: !llvm.ptr, %frame: !llvm.ptr) attributes {...} {
+              ... llvm.call @galvatron_rt_matmul(%ctx, %0, %x, %x, %null, %y, %scratch) ...
+            }
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif

@@ -1,0 +1,37 @@
+//===- ProgramImage.h - The program table as the words of galvatron_rt.h --===//
+
+#ifndef GALVATRON_TARGET_PROGRAMIMAGE_H
+#define GALVATRON_TARGET_PROGRAMIMAGE_H
+
+#include "dialects/RT/RT.h"
+#include "mlir/IR/BuiltinOps.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace galvatron {
+
+/// What the table does not say about a program.
+struct ProgramInfo {
+  std::string modelName;
+  std::optional<int64_t> randomSeed; // the program makes its own weights
+  std::string cpuFeatures;           // comma separated; empty = those of the level
+};
+
+struct ProgramImage {
+  std::vector<int64_t> words;
+  std::string strings; // with the NULs
+  std::vector<std::string> functions;
+};
+
+/// Serialises a program whose memory is planned, and checks the image as the runtime will.
+mlir::FailureOr<ProgramImage> buildProgramImage(rt::ProgramOp program, const ProgramInfo &info);
+
+/// Puts the image and `main` into the module as LLVM globals and removes what is not LLVM: what is left can be made an
+/// object file.
+void addProgramImage(mlir::ModuleOp module, const ProgramImage &image);
+
+} // namespace galvatron
+
+#endif

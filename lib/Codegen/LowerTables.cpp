@@ -1,0 +1,313 @@
+//===- LowerTables.cpp - Rows of pipe.table become rows of an rt.program --===//
+//
+// Every value of a table gets a buffer: a parameter its home, an input or a piece of a whole value a view, all else a
+// slot. A function that computes in place (`rt.aliases`) gets the buffer of its input if nothing reads that later, and
+// a copy of it if something does.
+//
+//===----------------------------------------------------------------------===//
+
+#include "StageLowering.h"
+
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace {
+
+/// The program that the tables of all modes share, and the tensors that it declares.
+struct Program {
+  rt::ProgramOp op;
+  llvm::StringMap<rt::ParameterOp> parameters;
+  llvm::StringMap<rt::TensorOp> tensors;
+};
+
+class TableLowering {
+public:
+  TableLowering(pipe::TableOp table, Program &program)
+      : table(table), program(program), module(table->getParentOfType<ModuleOp>()), builder(table.getContext()) {}
+  LogicalResult run();
+
+private:
+  void findLastUses();
+  LogicalResult lower(Operation *row);
+  LogicalResult lowerRun(pipe::RunOp run);
+  void lowerStore(pipe::StoreOp store);
+  LogicalResult lowerOutput(pipe::OutputOp output);
+  Value makeSlot(Location loc, Type type, StringRef name);
+  Value getTensor(Location loc, StringRef name, RankedTensorType type);
+  Value view(Value source, Type type, int64_t piece);
+  void runHelper(Location loc, StringRef kind, ValueRange inputs, Value output);
+  bool mayWriteOver(pipe::RunOp run, int64_t input, int64_t output);
+  Value placeResult(pipe::RunOp run, OpResult result);
+
+  pipe::TableOp table;
+  Program &program;
+  ModuleOp module;
+  OpBuilder builder;
+  llvm::DenseMap<Value, Value> buffers;
+  llvm::DenseMap<Value, int64_t> lastUse; // of the value and its pieces; rows count from 0
+  llvm::DenseMap<Operation *, int64_t> position;
+  llvm::DenseMap<Value, int64_t> homeLastUse; // of parameters: all values read from the home
+  llvm::DenseSet<Value> scalarsTaken;
+  /// Where all micro-batches' pieces of an output are published, and the row that did so last.
+  struct Output {
+    Value slot;
+    int64_t published = -1;
+  };
+  llvm::StringMap<Output> outputs;
+  int64_t gradients = 0;
+};
+
+} // namespace
+
+static rt::BufferType bufferType(Type type) { return rt::BufferType::get(cast<RankedTensorType>(type)); }
+
+void TableLowering::findLastUses() {
+  int64_t index = 0;
+  for (Operation &row : table.getRows().front())
+    position[&row] = index++;
+  for (Operation &row : llvm::reverse(table.getRows().front()))
+    for (Value result : row.getResults()) {
+      int64_t &last = lastUse[result];
+      last = position[&row];
+      for (Operation *user : result.getUsers())
+        last = std::max(last, isa<pipe::PieceOp>(user) ? lastUse[user->getResult(0)] : position[user]);
+    }
+  for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>()) {
+    int64_t &last = homeLastUse.try_emplace(program.parameters[parameter.getParameter()].getResult(), -1).first->second;
+    last = std::max(last, lastUse[parameter.getResult()]);
+  }
+}
+
+Value TableLowering::makeSlot(Location loc, Type type, StringRef name) {
+  return builder.create<rt::SlotOp>(loc, bufferType(type), builder.getStringAttr(name), IntegerAttr());
+}
+
+/// The tensor of an input or scalar; declared at its first use.
+Value TableLowering::getTensor(Location loc, StringRef name, RankedTensorType type) {
+  rt::TensorOp &tensor = program.tensors[name];
+  if (!tensor) {
+    rt::Role role = name == "labels"                        ? rt::Role::Labels
+                    : name == "hyper"                       ? rt::Role::Hyper
+                    : name == "loss" || name == "grad_norm" ? rt::Role::Scalar
+                                                            : rt::Role::Input;
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(builder.getInsertionBlock()->getParentOp());
+    tensor = builder.create<rt::TensorOp>(loc, bufferType(type), role, name, IntegerAttr());
+  }
+  return tensor.getResult();
+}
+
+/// Piece number `piece` of `source`, of type `type`.
+Value TableLowering::view(Value source, Type type, int64_t piece) {
+  rt::BufferType result = bufferType(type);
+  if (source.getType() == result)
+    return source;
+  return builder.create<rt::ViewOp>(source.getLoc(), result, source, piece * result.getBytes());
+}
+
+/// A row that runs a function of one call: `rt.copy` or `rt.zero`.
+void TableLowering::runHelper(Location loc, StringRef kind, ValueRange inputs, Value output) {
+  std::string name;
+  llvm::raw_string_ostream stream(name);
+  stream << kind;
+  auto type = cast<rt::BufferType>(output.getType());
+  llvm::interleave(type.getShape(), stream, [&](int64_t size) { stream << size; }, "x");
+  stream << (type.getShape().empty() ? "" : "x") << type.getElementType();
+  if (!module.lookupSymbol(name)) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(table);
+    SmallVector<Type> types(inputs.size() + 1, type);
+    auto function = builder.create<func::FuncOp>(loc, name, builder.getFunctionType(types, {}));
+    function.setPrivate();
+    function->setAttr(rt::outsAttr, builder.getI64IntegerAttr(1));
+    Block *block = function.addEntryBlock();
+    builder.setInsertionPointToStart(block);
+    if (inputs.empty())
+      builder.create<rt::ZeroOp>(loc, block->getArgument(0));
+    else
+      builder.create<rt::CopyOp>(loc, block->getArgument(0), block->getArgument(1));
+    builder.create<func::ReturnOp>(loc);
+  }
+  builder.create<rt::RunOp>(loc, name, IntegerAttr(), inputs, output, IntegerAttr());
+}
+
+/// Whether the row may write `output` over the buffer of `input`.
+bool TableLowering::mayWriteOver(pipe::RunOp run, int64_t input, int64_t output) {
+  Value value = run.getInputs()[input], buffer = buffers[value];
+  if (llvm::count_if(run.getInputs(), [&](Value other) { return buffers[other] == buffer; }) != 1)
+    return false;
+  if (isa_and_nonnull<rt::SlotOp>(buffer.getDefiningOp()))
+    return lastUse[value] <= position[run];
+  // Over a parameter only with its own next value.
+  auto home = buffer.getDefiningOp<rt::ParameterOp>();
+  return home && homeLastUse[buffer] <= position[run] &&
+         llvm::any_of(run.getResult(output).getUsers(), [&](Operation *user) {
+           auto store = dyn_cast<pipe::StoreOp>(user);
+           return store && store.getParameter() == home.getParameter();
+         });
+}
+
+static bool isScalarOutput(pipe::OutputOp output) {
+  return output.getOutput() == "loss" || output.getOutput() == "grad_norm";
+}
+
+/// The buffer of a result that is not computed in place: where it is handed out, or a slot of its own.
+Value TableLowering::placeResult(pipe::RunOp run, OpResult result) {
+  for (Operation *user : result.getUsers()) {
+    auto output = dyn_cast<pipe::OutputOp>(user);
+    if (!output)
+      continue;
+    if (!isScalarOutput(output)) {
+      // Not if the next piece would be written while this one is still needed.
+      Output &place = outputs[output.getOutput()];
+      if (place.published > position[run] || lastUse[result] > position[output])
+        continue;
+      place.published = position[output];
+      if (!place.slot)
+        place.slot = makeSlot(run.getLoc(), result.getType(), output.getOutput());
+      return place.slot;
+    }
+    Value tensor = getTensor(run.getLoc(), output.getOutput(), cast<RankedTensorType>(result.getType()));
+    if (scalarsTaken.insert(tensor).second)
+      return tensor;
+  }
+  std::string name = (run.getCallee() + "#" + Twine(result.getResultNumber())).str();
+  return makeSlot(run.getLoc(), result.getType(), name);
+}
+
+LogicalResult TableLowering::lowerRun(pipe::RunOp run) {
+  auto callee = module.lookupSymbol<func::FuncOp>(run.getCallee());
+  if (!callee || !callee->hasAttr(rt::outsAttr))
+    return run.emitOpError("runs @") << run.getCallee() << ", which is no stage function";
+  SmallVector<Value> inputs, outputs(run.getNumResults());
+  for (Value input : run.getInputs())
+    inputs.push_back(buffers[input]);
+  for (auto [output, input] : rt::getIndexPairs(callee, rt::aliasesAttr)) {
+    if (!mayWriteOver(run, input, output)) {
+      Value copy = makeSlot(run.getLoc(), run.getResult(output).getType(), run.getCallee());
+      runHelper(run.getLoc(), "copy_", inputs[input], copy);
+      inputs[input] = copy;
+    }
+    outputs[output] = inputs[input];
+  }
+  for (OpResult result : run->getResults()) {
+    Value &output = outputs[result.getResultNumber()];
+    if (!output)
+      output = placeResult(run, result);
+    buffers[result] = output;
+  }
+  auto row = builder.create<rt::RunOp>(run.getLoc(), run.getCallee(), run.getMicroBatchAttr(), inputs, outputs, IntegerAttr());
+  row->setAttr("phase", builder.getStringAttr(pipe::stringifyPhase(run.getPhase())));
+  return success();
+}
+
+void TableLowering::lowerStore(pipe::StoreOp store) {
+  Value home = program.parameters[store.getParameter()].getResult();
+  if (buffers[store.getValue()] != home)
+    runHelper(store.getLoc(), "copy_", buffers[store.getValue()], home);
+}
+
+LogicalResult TableLowering::lowerOutput(pipe::OutputOp output) {
+  Value value = buffers[output.getValue()];
+  auto type = cast<RankedTensorType>(output.getValue().getType());
+  if (isScalarOutput(output)) {
+    if (type.getRank() || !type.getElementType().isF32())
+      return output.emitOpError("has type ") << type << ", expected an f32 scalar";
+    Value tensor = getTensor(output.getLoc(), output.getOutput(), type);
+    if (value != tensor)
+      runHelper(output.getLoc(), "copy_", value, tensor);
+    return success();
+  }
+  Output &place = outputs[output.getOutput()];
+  if (!place.slot)
+    place.slot = makeSlot(output.getLoc(), type, output.getOutput());
+  if (value != place.slot)
+    runHelper(output.getLoc(), "copy_", value, place.slot);
+  place.published = std::max(place.published, position[output]);
+  bool pieces = output.getMicroBatch() && type.getRank();
+  builder.create<rt::PublishOutputOp>(output.getLoc(), output.getOutputAttr(), place.slot,
+                                      pieces ? builder.getI64IntegerAttr(0) : IntegerAttr(),
+                                      builder.getI64IntegerAttr(output.getMicroBatch().value_or(0)));
+  return success();
+}
+
+LogicalResult TableLowering::lower(Operation *row) {
+  if (auto run = dyn_cast<pipe::RunOp>(row))
+    return lowerRun(run);
+  if (auto output = dyn_cast<pipe::OutputOp>(row))
+    return lowerOutput(output);
+  if (auto store = dyn_cast<pipe::StoreOp>(row)) {
+    lowerStore(store);
+  } else if (auto parameter = dyn_cast<pipe::ParameterOp>(row)) {
+    buffers[parameter.getResult()] = program.parameters[parameter.getParameter()].getResult();
+  } else if (auto input = dyn_cast<pipe::InputOp>(row)) {
+    auto type = cast<RankedTensorType>(input.getType());
+    SmallVector<int64_t> whole(type.getShape());
+    if (input.getMicroBatch()) {
+      if (whole.empty())
+        return input.emitOpError("cuts a scalar into micro-batches");
+      whole.front() *= table.getMicroBatches();
+    }
+    Value tensor = getTensor(input.getLoc(), input.getInput(), type.clone(whole));
+    if (tensor.getType() != rt::BufferType::get(type.clone(whole)))
+      return input.emitOpError("has a whole of type ") << rt::BufferType::get(type.clone(whole)) << ", but another row of it "
+                                                       << tensor.getType();
+    buffers[input.getResult()] = view(tensor, type, input.getMicroBatch().value_or(0));
+  } else if (auto piece = dyn_cast<pipe::PieceOp>(row)) {
+    buffers[piece.getResult()] = view(buffers[piece.getValue()], piece.getType(), piece.getMicroBatch());
+  } else if (auto zero = dyn_cast<pipe::ZeroOp>(row)) {
+    Value slot = makeSlot(zero.getLoc(), zero.getType(), "zero");
+    runHelper(zero.getLoc(), "zero_", {}, slot);
+    buffers[zero.getResult()] = slot;
+  } else if (auto gradient = dyn_cast<pipe::GradientOp>(row)) {
+    builder.create<rt::GradientOp>(gradient.getLoc(), gradient.getParameterAttr(), buffers[gradient.getValue()]);
+    if (--gradients == 0)
+      builder.create<rt::PublishGradientsOp>(gradient.getLoc());
+  } else {
+    return row->emitOpError("has no lowering");
+  }
+  return success();
+}
+
+LogicalResult TableLowering::run() {
+  rt::Mode mode = table.getSymName() == "forward" ? rt::Mode::Forward : rt::Mode::Train;
+  builder.setInsertionPointToEnd(&program.op.getBody().front());
+  auto lowered = builder.create<rt::TableOp>(table.getLoc(), mode);
+  builder.setInsertionPointToStart(&lowered.getBody().front());
+  findLastUses();
+  gradients = llvm::range_size(table.getRows().front().getOps<pipe::GradientOp>());
+  bool ok = true;
+  for (Operation &row : table.getRows().front())
+    ok &= succeeded(lower(&row));
+  return success(ok);
+}
+
+LogicalResult galvatron::lowerTables(ArrayRef<pipe::TableOp> tables, int64_t threads, StringRef cpu, StringRef optimizer) {
+  pipe::TableOp first = tables.front();
+  auto module = first->getParentOfType<ModuleOp>();
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  Program program;
+  program.op = builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches());
+
+  // A parameter that no row reads is saved all the same; a table of the file that nobody reads is not kept.
+  llvm::StringSet<> used;
+  for (pipe::TableOp table : tables)
+    for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>())
+      used.insert(parameter.getParameter());
+  builder.setInsertionPointToStart(&program.op.getBody().front());
+  for (auto parameter : module.getOps<nn::ParameterOp>())
+    if (parameter.getKind() == nn::ParameterKind::Trainable || parameter.getKind() == nn::ParameterKind::Frozen ||
+        used.contains(parameter.getSymName()))
+      program.parameters[parameter.getSymName()] = builder.create<rt::ParameterOp>(
+          parameter.getLoc(), bufferType(parameter.getType()), parameter.getSymName(), IntegerAttr());
+  bool ok = true;
+  for (pipe::TableOp table : tables)
+    ok &= succeeded(TableLowering(table, program).run());
+  for (pipe::TableOp table : tables)
+    table.erase();
+  return success(ok);
+}

@@ -1,0 +1,353 @@
+//===- ProgramImage.cpp - The program table as the words of galvatron_rt.h ===//
+
+#include "galvatron/Target/ProgramImage.h"
+
+#include "dialects/NN/NN.h"
+#include "galvatron/Codegen/Records.h"
+#include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace {
+
+class ImageBuilder {
+public:
+  ImageBuilder(rt::ProgramOp program, const ProgramInfo &info)
+      : program(program), module(program->getParentOfType<ModuleOp>()), symbols(module), info(info) {}
+  FailureOr<ProgramImage> build();
+
+private:
+  int64_t addString(StringRef string);
+  int64_t addDims(ArrayRef<int64_t> values);
+  int64_t addTensor(StringRef name, int64_t role, rt::BufferType type, int64_t offset, int64_t batchDim = -1);
+  int64_t addSaved(nn::ParameterOp symbol);
+  void addParameter(rt::ParameterOp op);
+  void addStates();
+  void addFunctions();
+  void addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows);
+  void addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &rows);
+  void addConfig();
+  int64_t getOffset(Value buffer);
+
+  template <typename Record> void addSection(int64_t kind, const std::vector<Record> &records);
+
+  rt::ProgramOp program;
+  ModuleOp module;
+  SymbolTable symbols;
+  const ProgramInfo &info;
+  ProgramImage image;
+
+  llvm::StringMap<int64_t> stringOffsets;
+  std::vector<int64_t> dims;
+  std::vector<galvatron_rt_tensor_record> tensors;
+  std::vector<galvatron_rt_saved_record> saved;
+  std::vector<galvatron_rt_view_record> views;
+  std::vector<galvatron_rt_alias_record> aliases;
+  std::vector<galvatron_rt_state_record> states;
+  std::vector<galvatron_rt_matmul_record> matmuls;
+  std::vector<galvatron_rt_conv_record> convs;
+  std::vector<galvatron_rt_function_record> functions;
+  std::vector<galvatron_rt_row_record> trainRows, forwardRows;
+  std::vector<galvatron_rt_arg_record> args;
+  std::vector<galvatron_rt_config_record> config;
+  llvm::StringMap<int64_t> savedIndex, tensorIndex, functionIndex, outputIndex;
+  std::vector<galvatron_rt_section> sections;
+  std::vector<int64_t> records;
+};
+
+} // namespace
+
+static int64_t getDtype(Type type) {
+  if (type.isF32())
+    return GALVATRON_RT_F32;
+  return type.isInteger(64) ? GALVATRON_RT_I64 : GALVATRON_RT_I1;
+}
+
+int64_t ImageBuilder::addString(StringRef string) {
+  auto [found, isNew] = stringOffsets.try_emplace(string, image.strings.size());
+  if (isNew) {
+    image.strings += string;
+    image.strings.push_back('\0');
+  }
+  return found->second;
+}
+
+int64_t ImageBuilder::addDims(ArrayRef<int64_t> values) {
+  int64_t first = dims.size();
+  dims.insert(dims.end(), values.begin(), values.end());
+  return first;
+}
+
+int64_t ImageBuilder::addTensor(StringRef name, int64_t role, rt::BufferType type, int64_t offset, int64_t batchDim) {
+  tensors.push_back({addString(name), role, getDtype(type.getElementType()), static_cast<int64_t>(type.getShape().size()),
+                     addDims(type.getShape()), offset, type.getBytes(), batchDim});
+  return tensors.size() - 1;
+}
+
+/// The record of the saved tensor that a parameter is part of; several parameters may share one.
+int64_t ImageBuilder::addSaved(nn::ParameterOp symbol) {
+  bool isTrainable = symbol.getKind() == nn::ParameterKind::Trainable;
+  auto [found, isNew] = savedIndex.try_emplace(symbol.getSaved(), saved.size());
+  if (!isNew) {
+    if (isTrainable)
+      saved[found->second].kind = GALVATRON_RT_SAVED_TRAINABLE;
+    return found->second;
+  }
+  int64_t kind = isTrainable                                          ? GALVATRON_RT_SAVED_TRAINABLE
+                 : symbol.getKind() == nn::ParameterKind::Frozen      ? GALVATRON_RT_SAVED_FROZEN
+                                                                      : GALVATRON_RT_SAVED_CONSTANT;
+  ArrayRef<int64_t> shape = symbol.getSavedShape();
+  saved.push_back({addString(symbol.getSaved()), kind, getDtype(cast<RankedTensorType>(symbol.getType()).getElementType()),
+                   static_cast<int64_t>(shape.size()), addDims(shape), static_cast<int64_t>(symbol.getInit())});
+  return found->second;
+}
+
+/// Whether two views of one saved tensor show the same elements, perhaps in another order.
+static bool showsSame(nn::ParameterOp a, nn::ParameterOp b) {
+  auto key = [](nn::ParameterOp symbol) {
+    SmallVector<std::pair<int64_t, int64_t>> walk;
+    for (auto [size, stride] :
+         llvm::zip_equal(cast<RankedTensorType>(symbol.getType()).getShape(), symbol.getView().getStrides()))
+      if (size != 1)
+        walk.push_back({stride, size});
+    llvm::sort(walk);
+    return std::pair(symbol.getView().getOffset(), walk);
+  };
+  return a.getSaved() == b.getSaved() && key(a) == key(b);
+}
+
+void ImageBuilder::addParameter(rt::ParameterOp op) {
+  auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
+  bool isState = symbol.getKind() == nn::ParameterKind::State;
+  int64_t role = isState                                             ? GALVATRON_RT_ROLE_OPTIMIZER_STATE
+                 : symbol.getKind() == nn::ParameterKind::Constant   ? GALVATRON_RT_ROLE_CONSTANT
+                                                                     : GALVATRON_RT_ROLE_PARAMETER;
+  int64_t tensor = addTensor(op.getParameter(), role, op.getType(), *op.getOffset());
+  tensorIndex[op.getParameter()] = tensor;
+  if (isState)
+    return;
+  int64_t primary = 1;
+  for (auto earlier : program.getBody().front().getOps<rt::ParameterOp>()) {
+    if (earlier == op)
+      break;
+    auto other = symbols.lookup<nn::ParameterOp>(earlier.getParameter());
+    if (other.getKind() != nn::ParameterKind::State && showsSame(symbol, other))
+      primary = 0;
+  }
+  StridedLayoutAttr view = symbol.getView();
+  int64_t record = addSaved(symbol);
+  views.push_back({tensor, record, view.getOffset(), addDims(view.getStrides()), primary});
+  for (auto alias : symbol.getAliases().getAsRange<StringAttr>()) {
+    int64_t name = addString(alias.getValue());
+    if (alias.getValue() != symbol.getSaved() &&
+        llvm::none_of(aliases, [&](const galvatron_rt_alias_record &known) { return known.name == name; }))
+      aliases.push_back({name, record});
+  }
+}
+
+/// Optimizer state is called after its parameter: `w.exp_avg`.
+void ImageBuilder::addStates() {
+  for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
+    auto [parameter, suffix] = op.getParameter().rsplit('.');
+    int64_t kind = llvm::StringSwitch<int64_t>(suffix)
+                       .Case("exp_avg", GALVATRON_RT_STATE_EXP_AVG)
+                       .Case("exp_avg_sq", GALVATRON_RT_STATE_EXP_AVG_SQ)
+                       .Case("momentum_buffer", GALVATRON_RT_STATE_MOMENTUM_BUFFER)
+                       .Default(-1);
+    int64_t tensor = tensorIndex[op.getParameter()];
+    if (kind < 0 || tensors[tensor].role != GALVATRON_RT_ROLE_OPTIMIZER_STATE || !tensorIndex.contains(parameter))
+      continue;
+    states.push_back({tensorIndex[parameter], kind, tensor});
+  }
+}
+
+int64_t ImageBuilder::getOffset(Value buffer) {
+  Operation *op = buffer.getDefiningOp();
+  if (auto view = dyn_cast<rt::ViewOp>(op))
+    return view.getOffset() + getOffset(view.getSource());
+  std::optional<int64_t> offset;
+  if (auto slot = dyn_cast<rt::SlotOp>(op))
+    offset = slot.getOffset();
+  else if (auto parameter = dyn_cast<rt::ParameterOp>(op))
+    offset = parameter.getOffset();
+  else if (auto tensor = dyn_cast<rt::TensorOp>(op))
+    offset = tensor.getOffset();
+  return *offset;
+}
+
+void ImageBuilder::addFunctions() {
+  for (Operation &op : *module.getBody()) {
+    if (!op.hasAttr(rt::outsAttr))
+      continue;
+    StringRef name = SymbolTable::getSymbolName(&op);
+    auto frame = op.getAttrOfType<IntegerAttr>(rt::frameBytesAttr);
+    functionIndex[name] = functions.size();
+    functions.push_back({addString(name), frame ? frame.getInt() : 0});
+    image.functions.push_back(name.str());
+  }
+}
+
+static StringRef getBufferName(Value buffer) {
+  Operation *op = buffer.getDefiningOp();
+  if (auto view = dyn_cast<rt::ViewOp>(op))
+    return getBufferName(view.getSource());
+  if (auto slot = dyn_cast<rt::SlotOp>(op))
+    return slot.getName();
+  if (auto parameter = dyn_cast<rt::ParameterOp>(op))
+    return parameter.getParameter();
+  return cast<rt::TensorOp>(op).getName();
+}
+
+void ImageBuilder::addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &rows) {
+  int64_t first = args.size();
+  auto add = [&](Value buffer, int64_t access) {
+    auto type = cast<rt::BufferType>(buffer.getType());
+    args.push_back({getOffset(buffer), type.getBytes(), access, getDtype(type.getElementType()), addString(getBufferName(buffer))});
+  };
+  for (Value input : run.getInputs())
+    add(input, llvm::is_contained(run.getOutputs(), input) ? GALVATRON_RT_ACCESS_READ | GALVATRON_RT_ACCESS_WRITE
+                                                           : GALVATRON_RT_ACCESS_READ);
+  for (Value output : run.getOutputs())
+    add(output, GALVATRON_RT_ACCESS_WRITE);
+  auto numberOr = [](IntegerAttr attribute) { return attribute ? attribute.getInt() : int64_t(-1); };
+  rows.push_back({GALVATRON_RT_ACTION_RUN, functionIndex[run.getCallee()], numberOr(run.getMicroBatchAttr()), first,
+                  static_cast<int64_t>(args.size()) - first, numberOr(run.getFrameAttr()), -1, addString(run.getCallee())});
+}
+
+void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows) {
+  for (Operation &op : table.getBody().front()) {
+    if (auto run = dyn_cast<rt::RunOp>(op)) {
+      addRun(run, rows);
+    } else if (auto publish = dyn_cast<rt::PublishOutputOp>(op)) {
+      // Outputs are asked for with --forward-only.
+      if (table.getMode() == rt::Mode::Train)
+        continue;
+      auto [found, isNew] = outputIndex.try_emplace(publish.getName(), tensors.size());
+      if (isNew)
+        addTensor(publish.getName(), GALVATRON_RT_ROLE_OUTPUT, publish.getValue().getType(), getOffset(publish.getValue()),
+                  publish.getBatchDim().value_or(-1));
+      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, static_cast<int64_t>(publish.getMicroBatch()), 0, 0, -1,
+                      found->second, addString(publish.getName())});
+    } else if (auto gradient = dyn_cast<rt::GradientOp>(op)) {
+      int64_t tensor = addTensor((gradient.getParameter() + ".grad").str(), GALVATRON_RT_ROLE_GRADIENT,
+                                 gradient.getValue().getType(), getOffset(gradient.getValue()));
+      states.push_back({tensorIndex[gradient.getParameter()], GALVATRON_RT_STATE_GRADIENT, tensor});
+    } else if (isa<rt::PublishGradientsOp>(op)) {
+      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients")});
+    }
+  }
+}
+
+void ImageBuilder::addConfig() {
+  galvatron_rt_config_record record = {};
+  record.arena_bytes = *program.getArenaBytes();
+  record.threads = program.getThreads();
+  record.cpu_level = getCpuLevel(program.getCpu()).value_or(GALVATRON_RT_CPU_X86_64_V3);
+  record.cpu_features = addString(info.cpuFeatures);
+  record.ranks = record.stages = 1;
+  record.micro_batches = program.getMicroBatches();
+  record.loss = record.grad_norm = record.hyper = -1;
+  for (auto op : program.getBody().front().getOps<rt::TensorOp>()) {
+    int64_t tensor = tensorIndex[op.getName()];
+    switch (op.getRole()) {
+    case rt::Role::Scalar:
+      (op.getName() == "loss" ? record.loss : record.grad_norm) = tensor;
+      break;
+    case rt::Role::Hyper:
+      record.hyper = tensor;
+      break;
+    case rt::Role::Labels:
+      record.tokens_per_step = op.getType().getNumElements();
+      [[fallthrough]];
+    case rt::Role::Input:
+      if (!op.getType().getShape().empty())
+        record.batch_rows = op.getType().getShape().front();
+      break;
+    }
+  }
+  record.optimizer = llvm::StringSwitch<int64_t>(program.getOptimizer())
+                         .Case("adamw", GALVATRON_RT_OPTIMIZER_ADAMW)
+                         .Case("sgd", GALVATRON_RT_OPTIMIZER_SGD)
+                         .Default(GALVATRON_RT_OPTIMIZER_NONE);
+  auto ignored = program->getAttrOfType<IntegerAttr>("ignored_label");
+  record.ignored_label = ignored ? ignored.getInt() : -100;
+  record.random_weights = info.randomSeed.has_value();
+  record.random_seed = info.randomSeed.value_or(0);
+  record.model_name = addString(info.modelName);
+  record.compiler = addString("galvatron " GALVATRON_VERSION);
+  config.push_back(record);
+}
+
+template <typename Record> void ImageBuilder::addSection(int64_t kind, const std::vector<Record> &all) {
+  if (all.empty())
+    return;
+  constexpr int64_t words = sizeof(Record) / sizeof(int64_t);
+  sections.push_back({kind, words, static_cast<int64_t>(all.size()), static_cast<int64_t>(records.size())});
+  const auto *begin = reinterpret_cast<const int64_t *>(all.data());
+  records.insert(records.end(), begin, begin + words * all.size());
+}
+
+FailureOr<ProgramImage> ImageBuilder::build() {
+  if (!program.getArenaBytes())
+    return program.emitOpError("has no arena yet; run --rt-plan-memory first");
+  addString("");
+  if (auto known = module->getAttrOfType<ArrayAttr>(rt::stringsAttr))
+    for (Attribute string : known)
+      addString(cast<StringAttr>(string).getValue());
+  addFunctions();
+  for (auto op : program.getBody().front().getOps<rt::ParameterOp>())
+    addParameter(op);
+  for (auto op : program.getBody().front().getOps<rt::TensorOp>())
+    tensorIndex[op.getName()] = addTensor(op.getName(), static_cast<int64_t>(op.getRole()), op.getType(), *op.getOffset());
+  addStates();
+  for (auto table : program.getBody().front().getOps<rt::TableOp>())
+    addTable(table, table.getMode() == rt::Mode::Train ? trainRows : forwardRows);
+  for (auto desc : module.getOps<rt::MatmulDescOp>()) {
+    matmuls.push_back(makeRecord(desc));
+    matmuls.back().name = addString(desc.getSymName());
+  }
+  for (auto desc : module.getOps<rt::ConvDescOp>()) {
+    convs.push_back(makeRecord(desc));
+    convs.back().name = addString(desc.getSymName());
+  }
+  addConfig();
+
+  addSection(GALVATRON_RT_SECTION_CONFIG, config);
+  addSection(GALVATRON_RT_SECTION_DIMS, dims);
+  addSection(GALVATRON_RT_SECTION_TENSORS, tensors);
+  addSection(GALVATRON_RT_SECTION_SAVED, saved);
+  addSection(GALVATRON_RT_SECTION_VIEWS, views);
+  addSection(GALVATRON_RT_SECTION_ALIASES, aliases);
+  addSection(GALVATRON_RT_SECTION_STATE, states);
+  addSection(GALVATRON_RT_SECTION_MATMULS, matmuls);
+  addSection(GALVATRON_RT_SECTION_CONVS, convs);
+  addSection(GALVATRON_RT_SECTION_FUNCTIONS, functions);
+  addSection(GALVATRON_RT_SECTION_TRAIN_ROWS, trainRows);
+  addSection(GALVATRON_RT_SECTION_FORWARD_ROWS, forwardRows);
+  addSection(GALVATRON_RT_SECTION_ARGS, args);
+
+  constexpr int64_t sectionWords = sizeof(galvatron_rt_section) / sizeof(int64_t);
+  int64_t start = 1 + sectionWords * sections.size();
+  image.words.push_back(sections.size());
+  for (const galvatron_rt_section &section : sections)
+    image.words.insert(image.words.end(), {section.kind, section.record_words, section.n_records, section.word_offset + start});
+  image.words.insert(image.words.end(), records.begin(), records.end());
+
+  // The program would refuse at start what the runtime refuses now.
+  std::vector<galvatron_rt_function> pointers(functions.size(), [](galvatron_rt_context *, void **, void *) {});
+  galvatron_rt_image check = {sizeof(galvatron_rt_image), GALVATRON_RT_MAGIC, GALVATRON_RT_VERSION, 0,
+                              image.words.data(), static_cast<int64_t>(image.words.size()), image.strings.data(),
+                              static_cast<int64_t>(image.strings.size()), pointers.data(),
+                              static_cast<int64_t>(pointers.size())};
+  char error[512];
+  if (galvatron_rt_check_image(&check, error, sizeof(error)))
+    return program.emitOpError("makes a table that the runtime refuses: ") << error;
+  return image;
+}
+
+FailureOr<ProgramImage> galvatron::buildProgramImage(rt::ProgramOp program, const ProgramInfo &info) {
+  return ImageBuilder(program, info).build();
+}

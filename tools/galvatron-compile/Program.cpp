@@ -1,0 +1,91 @@
+//===- Program.cpp - The last step: an executable and its weights ---------===//
+
+#include "Program.h"
+
+#include "galvatron/Import/InitializerReader.h"
+#include "galvatron/Target/Link.h"
+#include "galvatron/Target/ObjectCode.h"
+#include "galvatron/Target/ProgramImage.h"
+#include "galvatron/Target/Weights.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace galvatron;
+
+/// The attribute of a module that names the .onnx file that it was imported from.
+static constexpr llvm::StringLiteral modelAttr = "nn.model";
+
+void galvatron::setModelPath(ModuleOp module, StringRef path) {
+  module->setAttr(modelAttr, StringAttr::get(module.getContext(), path));
+}
+
+/// The model that the module comes from: as it was given, or beside the module. Empty if nothing says.
+static std::string findModel(ModuleOp module, StringRef input) {
+  auto model = module->getAttrOfType<StringAttr>(modelAttr);
+  if (!model || llvm::sys::fs::exists(model.getValue()))
+    return model ? model.getValue().str() : std::string();
+  SmallString<256> beside(llvm::sys::path::parent_path(input));
+  llvm::sys::path::append(beside, llvm::sys::path::filename(model.getValue()));
+  return beside.str().str();
+}
+
+static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOptions &options) {
+  auto module = program->getParentOfType<ModuleOp>();
+  std::string model = findModel(module, options.input);
+  auto reader = std::make_shared<InitializerReader>(model, module.getContext());
+  WeightSources sources;
+  sources.directory = llvm::sys::path::parent_path(model.empty() ? options.input : model).str();
+  sources.readInitializer = [reader](Location loc, StringRef name) { return reader->read(loc, name); };
+  return writeWeights(program, sources, options.path + ".safetensors");
+}
+
+LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &options,
+                                      const std::function<void(StringRef)> &done) {
+  std::optional<CpuLevel> level = parseCpuLevel(options.cpu);
+  auto programs = module.getOps<rt::ProgramOp>();
+  if (programs.empty() || !level)
+    return module.emitError("has no program");
+  rt::ProgramOp program = *programs.begin();
+  ProgramInfo info;
+  info.modelName = llvm::sys::path::stem(options.input).str();
+  info.randomSeed = options.randomSeed;
+  info.cpuFeatures = cpuFeatures(*level);
+  FailureOr<ProgramImage> image = buildProgramImage(program, info);
+  if (failed(image))
+    return failure();
+  done("the program table");
+  if (!options.randomSeed) {
+    if (failed(writeProgramWeights(program, options)))
+      return failure();
+    done("writing the weights");
+  }
+
+  addProgramImage(module, *image);
+  SmallString<128> object;
+  int descriptor;
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("galvatron", "o", descriptor, object))
+    return module.emitError("cannot make a temporary file: ") << error.message();
+  llvm::FileRemover remover(object);
+  {
+    llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
+    ObjectOptions objectOptions;
+    objectOptions.cpu = *level;
+    if (failed(emitObject(module, objectOptions, stream)))
+      return failure();
+    stream.close();
+    if (stream.has_error()) {
+      std::string why = stream.error().message();
+      stream.clear_error();
+      return module.emitError("cannot write '") << object << "': " << why;
+    }
+  }
+  done("code generation");
+  if (failed(linkProgram(object, options.path, module.getLoc())))
+    return failure();
+  done("linking");
+  return success();
+}

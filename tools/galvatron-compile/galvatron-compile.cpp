@@ -1,0 +1,237 @@
+//===- galvatron-compile.cpp - From a model to a program that trains it ---===//
+//
+// A thin main: options, then the stages of lib/Pipelines.cpp from where the input is to where the user wants to go, and
+// the program (lib/Target) at the end.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Program.h"
+
+#include "galvatron/Codegen/MemoryReport.h"
+#include "galvatron/Codegen/Records.h"
+#include "galvatron/Import/Import.h"
+#include "galvatron/Import/NodeDiagnostics.h"
+#include "galvatron/Pipelines.h"
+
+#include "dialects/Dist/Dist.h"
+#include "dialects/NN/NN.h"
+#include "dialects/Pipe/Pipe.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+#include <chrono>
+#include <thread>
+
+using namespace llvm;
+using namespace galvatron;
+
+static constexpr char overview[] = R"(Compiles an ONNX model into a native program that trains it.
+
+  A language model, its logits trained with cross entropy:
+
+    galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --optimizer=adamw -o program
+    mpirun -n 1 ./program --data=DIR --steps=10 --lr=3e-3
+
+  --shapes gives the whole batch of a step; --micro-batches=4 computes it in four pieces, with less memory.
+  The program has its first weights in program.safetensors beside it; with --random-weights=0 it makes them itself.
+
+  Stop after any stage, look at it, change it, and go on from it:
+
+    galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --emit=training -o step.mlir
+    galvatron-compile step.mlir --micro-batches=2 -o program
+
+  What the memory of a program is made of:
+
+    galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --print-memory -o program
+)";
+
+static cl::OptionCategory category("galvatron-compile options");
+static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx | stage.mlir"), cl::cat(category));
+static cl::opt<std::string> output("o", cl::desc("The program, or the module of --emit (- is stdout)"),
+                                   cl::value_desc("file"), cl::cat(category));
+static cl::opt<std::string> shapes("shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
+                                   cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category));
+static cl::opt<std::string> loss("loss", cl::desc("What is minimised: cross-entropy:LOGITS with the labels of the data, or output:NAME"),
+                                 cl::value_desc("KIND:OUTPUT"), cl::cat(category));
+static cl::opt<std::string> optimizer("optimizer", cl::desc("adamw or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category));
+static cl::opt<int64_t> microBatches("micro-batches", cl::desc("Pieces in which a step's batch is computed"), cl::value_desc("M"),
+                                     cl::init(1), cl::cat(category));
+static cl::opt<std::string> emitStage("emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered"),
+                                 cl::value_desc("stage"), cl::cat(category));
+static cl::opt<bool> printMemory("print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category));
+static cl::opt<int64_t> randomWeights("random-weights", cl::desc("The program makes its first weights from this seed; no weights file is read"),
+                                      cl::value_desc("SEED"), cl::cat(category));
+static cl::list<std::string> freeze("freeze", cl::desc("Do not train parameters whose name matches (* and ? and [] as in a shell)"),
+                                    cl::value_desc("glob"), cl::cat(category));
+static cl::list<std::string> aliases("alias", cl::desc("A further name of a parameter, for tied weights that the file does not tell"),
+                                     cl::value_desc("NAME=NAME"), cl::cat(category));
+static cl::opt<int64_t> threads("threads", cl::desc("Threads of the program (default: the cores of this machine)"), cl::value_desc("K"),
+                                cl::init(0), cl::cat(category));
+static cl::opt<std::string> cpu("cpu", cl::desc("Processors that the program runs on: native (like this one), x86-64-v3 or x86-64-v4"),
+                                cl::value_desc("level"), cl::init("native"), cl::cat(category));
+static cl::opt<bool> printTimes("time", cl::desc("Print how long each stage takes"), cl::cat(category));
+
+namespace {
+
+/// Says on stderr what takes long: every stage with --time, otherwise those after the first seconds.
+class Progress {
+public:
+  void done(StringRef what) {
+    auto now = std::chrono::steady_clock::now();
+    double step = std::chrono::duration<double>(now - last).count(), all = std::chrono::duration<double>(now - start).count();
+    last = now;
+    if (printTimes || all > 3)
+      errs() << "galvatron-compile: " << what << format(" took %.2f s", step) << "\n";
+  }
+
+private:
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now(), last = start;
+};
+
+/// The compilation that the options ask for.
+class Compilation {
+public:
+  explicit Compilation(mlir::MLIRContext &context) : context(context) {}
+  int run();
+
+private:
+  int fail(const Twine &message) {
+    errs() << "galvatron-compile: error: " << message << "\n";
+    return 1;
+  }
+  int checkOptions();
+  bool isOnnx() const { return StringRef(input).ends_with(".onnx"); }
+  mlir::OwningOpRef<mlir::ModuleOp> load();
+  mlir::LogicalResult runStage(mlir::ModuleOp module, Stage stage);
+  int print(mlir::ModuleOp module);
+  int writeProgram(mlir::ModuleOp module);
+
+  mlir::MLIRContext &context;
+  std::optional<Stage> wanted;
+  ImportOptions importOptions;
+  PipelineOptions pipelineOptions;
+  Progress progress;
+};
+
+} // namespace
+
+int Compilation::checkOptions() {
+  if (input.empty())
+    return fail("no model given (--help shows how)");
+  if (!emitStage.empty()) {
+    wanted = parseStage(emitStage);
+    if (!wanted)
+      return fail("--emit=" + emitStage + ": wanted imported, training, planned, partitioned, scheduled or lowered");
+  }
+  if (auto wrong = parseShapes(shapes, importOptions.shapes))
+    return fail("--shapes: " + *wrong);
+  for (const std::string &alias : aliases)
+    if (auto wrong = parseAlias(alias, importOptions.aliases))
+      return fail("--alias: " + *wrong);
+  if (optimizer != "adamw" && optimizer != "sgd")
+    return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
+  if (microBatches < 1)
+    return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
+  if (threads < 0 || (threads.getNumOccurrences() && threads == 0))
+    return fail("--threads=" + Twine(threads) + ": wanted at least 1");
+  if (!getCpuLevel(cpu))
+    return fail("--cpu=" + cpu + ": wanted native, x86-64-v3 or x86-64-v4");
+  importOptions.freeze.assign(freeze.begin(), freeze.end());
+  importOptions.randomWeights = randomWeights.getNumOccurrences();
+  importOptions.requireWeights = !wanted && !importOptions.randomWeights;
+  pipelineOptions.loss = loss;
+  pipelineOptions.optimizer = optimizer;
+  pipelineOptions.microBatches = microBatches;
+  pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  pipelineOptions.cpu = cpu;
+  return 0;
+}
+
+mlir::OwningOpRef<mlir::ModuleOp> Compilation::load() {
+  if (!isOnnx())
+    return mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+  mlir::OwningOpRef<mlir::ModuleOp> module = importOnnx(input, importOptions, &context);
+  if (module)
+    setModelPath(*module, input);
+  return module;
+}
+
+mlir::LogicalResult Compilation::runStage(mlir::ModuleOp module, Stage stage) {
+  mlir::PassManager pm(&context);
+  addStagePasses(pm, stage, pipelineOptions);
+  if (failed(pm.run(module)))
+    return mlir::failure();
+  progress.done(stringifyStage(stage));
+  return mlir::success();
+}
+
+int Compilation::print(mlir::ModuleOp module) {
+  std::error_code code;
+  ToolOutputFile file(output.empty() ? "-" : output.getValue(), code, sys::fs::OF_None);
+  if (code)
+    return fail("cannot write '" + output + "': " + code.message());
+  module->print(file.os());
+  file.os() << "\n";
+  file.keep();
+  return 0;
+}
+
+int Compilation::writeProgram(mlir::ModuleOp module) {
+  ProgramOptions options;
+  options.path = output.empty() ? "program" : output.getValue();
+  options.input = input;
+  options.cpu = cpu;
+  if (randomWeights.getNumOccurrences())
+    options.randomSeed = randomWeights;
+  if (failed(galvatron::writeProgram(module, options, [&](StringRef what) { progress.done(what); })))
+    return 1;
+  return 0;
+}
+
+int Compilation::run() {
+  if (int status = checkOptions())
+    return status;
+  mlir::OwningOpRef<mlir::ModuleOp> module = load();
+  if (!module)
+    return 1;
+  progress.done("reading the model");
+  // An imported model is raised first; a module goes on from the stage that it is.
+  int next = isOnnx() ? 0 : static_cast<int>(detectStage(*module)) + 1;
+  int last = static_cast<int>(wanted.value_or(lastStage));
+  if (next - 1 > last)
+    return fail("'" + input + "' is at the stage '" + stringifyStage(static_cast<Stage>(next - 1)) + "', behind '" + emitStage + "'");
+  for (; next <= last; ++next) {
+    auto stage = static_cast<Stage>(next);
+    if (stage == Stage::Training && loss.empty())
+      return fail("--loss says what to minimise: cross-entropy:OUTPUT or output:OUTPUT");
+    if (failed(runStage(*module, stage)))
+      return 1;
+  }
+  if (printMemory) {
+    auto programs = module->getOps<rt::ProgramOp>();
+    if (programs.empty())
+      return fail("--print-memory needs the stage 'lowered', not '" + emitStage + "'");
+    printMemoryReport(*programs.begin(), wanted && output.empty() ? errs() : outs());
+  }
+  return wanted ? print(*module) : writeProgram(*module);
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(argc, argv, overview);
+  mlir::DialectRegistry registry;
+  registry.insert<nn::NNDialect, dist::DistDialect, pipe::PipeDialect, rt::RTDialect, mlir::func::FuncDialect,
+                  mlir::LLVM::LLVMDialect>();
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  NodeDiagnosticHandler handler(&context, input, errs());
+  return Compilation(context).run();
+}
