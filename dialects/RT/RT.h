@@ -25,13 +25,14 @@
 namespace galvatron::rt {
 
 // Attributes of functions. On a kernel: `kernelAttr` (unit) marks it, `inplaceAttr` lists pairs [output, input] that
-// may be one buffer, `rowsAttr` and `grainAttr` say how it is split over threads.
+// must be one buffer, `mayInplaceAttr` pairs that may be, `rowsAttr` and `grainAttr` say how it is split over threads.
 // On a stage function: `outsAttr` is the number of trailing arguments that are written, `aliasesAttr` lists pairs
 // [output, input] that are one buffer, `frameBytesAttr` its working memory,
 // `scratchBytesAttr` how much of that is the library's.
 // On the module: `stringsAttr` is what the image's strings begin with, as code refers to them by offset.
 inline constexpr llvm::StringLiteral kernelAttr = "rt.kernel";
 inline constexpr llvm::StringLiteral inplaceAttr = "rt.inplace";
+inline constexpr llvm::StringLiteral mayInplaceAttr = "rt.may_inplace";
 inline constexpr llvm::StringLiteral rowsAttr = "rt.rows";
 inline constexpr llvm::StringLiteral grainAttr = "rt.grain";
 inline constexpr llvm::StringLiteral outsAttr = "rt.outs";

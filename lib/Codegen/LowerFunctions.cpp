@@ -180,9 +180,33 @@ void FunctionLowering::share(Value value, Value with) {
   parents[from] = to;
 }
 
-/// Results and inputs of the launch that may be one buffer.
+static Operation *getKernel(rt::LaunchOp launch) {
+  return SymbolTable::lookupNearestSymbolFrom(launch, launch.getKernelAttr());
+}
+
+/// Results and inputs of the launch that must (`rt.inplace`) or may be one buffer.
 static SmallVector<std::pair<int64_t, int64_t>> getInplacePairs(rt::LaunchOp launch) {
-  return rt::getIndexPairs(SymbolTable::lookupNearestSymbolFrom(launch, launch.getKernelAttr()), rt::inplaceAttr);
+  auto pairs = rt::getIndexPairs(getKernel(launch), rt::inplaceAttr);
+  llvm::append_range(pairs, rt::getIndexPairs(getKernel(launch), rt::mayInplaceAttr));
+  return pairs;
+}
+
+/// An update writes over what it updates: of the inputs that a kernel could write over, those that the function's
+/// `nn.accumulates` pairs with the results.
+static void alignInplacePairs(func::FuncOp function) {
+  auto wanted = rt::getIndexPairs(function, "nn.accumulates");
+  Operation *done = function.getBody().front().getTerminator();
+  for (auto launch : function.getBody().front().getOps<rt::LaunchOp>()) {
+    if (!getKernel(launch)->hasAttr(rt::inplaceAttr))
+      continue;
+    SmallVector<std::pair<int64_t, int64_t>> pairs;
+    for (auto [result, argument] : wanted)
+      for (auto [input, operand] : llvm::enumerate(launch.getInputs()))
+        if (operand == function.getArgument(argument) && done->getOperand(result).getDefiningOp() == launch)
+          pairs.push_back({cast<OpResult>(done->getOperand(result)).getResultNumber(), input});
+    if (!pairs.empty())
+      rt::setIndexPairs(getKernel(launch), rt::inplaceAttr, pairs);
+  }
 }
 
 /// Whether the function returns `value`, as it is, reshaped, or after further steps in place.
@@ -358,6 +382,12 @@ void FunctionLowering::emitLaunch(rt::LaunchOp launch) {
     inputs.push_back(buffer(operand));
   for (Value result : launch.getResults())
     outputs.push_back(buffer(result));
+  // Such a kernel reads the input where it writes the output: the value must be there.
+  for (auto [output, input] : rt::getIndexPairs(getKernel(launch), rt::inplaceAttr))
+    if (find(launch.getResult(output)) != find(launch.getOperand(input))) {
+      builder.create<rt::CopyOp>(launch.getLoc(), inputs[input], outputs[output]);
+      inputs[input] = outputs[output];
+    }
   builder.create<rt::ParallelForOp>(launch.getLoc(), launch.getKernelAttr(), inputs, outputs);
 }
 
@@ -421,6 +451,7 @@ LogicalResult FunctionLowering::emit(Operation *op) {
 }
 
 LogicalResult FunctionLowering::run() {
+  alignInplacePairs(function);
   findFusedAdds();
   for (auto broadcast : block.getOps<nn::BroadcastOp>())
     if (fused.contains(broadcast))
