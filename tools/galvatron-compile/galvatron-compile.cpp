@@ -54,41 +54,46 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
 )";
 
 static cl::OptionCategory category("galvatron-compile options");
-static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx | stage.mlir"), cl::cat(category));
-static cl::opt<std::string> output("o", cl::desc("The program, or the module of --emit (- is stdout)"),
-                                   cl::value_desc("file"), cl::cat(category));
-static cl::opt<std::string> shapes("shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
-                                   cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category));
-static cl::opt<std::string> loss("loss", cl::desc("What is minimised: cross-entropy:LOGITS with the labels of the data, or output:NAME"),
-                                 cl::value_desc("KIND:OUTPUT"), cl::cat(category));
-static cl::opt<std::string> optimizer("optimizer", cl::desc("adamw or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category));
-static cl::opt<int64_t> microBatches("micro-batches", cl::desc("Pieces in which a step's batch is computed"), cl::value_desc("M"),
-                                     cl::init(1), cl::cat(category));
-static cl::opt<std::string> emitStage("emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered"),
-                                 cl::value_desc("stage"), cl::cat(category));
-static cl::opt<bool> printMemory("print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category));
-static cl::opt<int64_t> randomWeights("random-weights", cl::desc("The program makes its first weights from this seed; no weights file is read"),
-                                      cl::value_desc("SEED"), cl::cat(category));
-static cl::list<std::string> freeze("freeze", cl::desc("Do not train parameters whose name matches (* and ? and [] as in a shell)"),
-                                    cl::value_desc("glob"), cl::cat(category));
-static cl::list<std::string> aliases("alias", cl::desc("A further name of a parameter, for tied weights that the file does not tell"),
-                                     cl::value_desc("NAME=NAME"), cl::cat(category));
-static cl::opt<int64_t> threads("threads", cl::desc("Threads of the program (default: the cores of this machine)"), cl::value_desc("K"),
-                                cl::init(0), cl::cat(category));
-static cl::opt<std::string> cpu("cpu", cl::desc("Processors that the program runs on: native (like this one), x86-64-v3 or x86-64-v4"),
-                                cl::value_desc("level"), cl::init("native"), cl::cat(category));
-static cl::opt<bool> printTimes("time", cl::desc("Print how long each stage takes"), cl::cat(category));
-
 namespace {
+
+/// The command line. Not global: LLVM's own options, which have some of these names, must go first.
+struct Options {
+  cl::opt<std::string> input{cl::Positional, cl::desc("model.onnx | stage.mlir"), cl::cat(category)};
+  cl::opt<std::string> output{"o", cl::desc("The program, or the module of --emit (- is stdout)"),
+                                   cl::value_desc("file"), cl::cat(category)};
+  cl::opt<std::string> shapes{"shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
+                                   cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category)};
+  cl::opt<std::string> loss{"loss", cl::desc("What is minimised: cross-entropy:LOGITS with the labels of the data, or output:NAME"),
+                                 cl::value_desc("KIND:OUTPUT"), cl::cat(category)};
+  cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
+  cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed"), cl::value_desc("M"),
+                                     cl::init(1), cl::cat(category)};
+  cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered"),
+                                 cl::value_desc("stage"), cl::cat(category)};
+  cl::opt<bool> printMemory{"print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category)};
+  cl::opt<int64_t> randomWeights{"random-weights", cl::desc("The program makes its first weights from this seed; no weights file is read"),
+                                      cl::value_desc("SEED"), cl::cat(category)};
+  cl::list<std::string> freeze{"freeze", cl::desc("Do not train parameters whose name matches (* and ? and [] as in a shell)"),
+                                    cl::value_desc("glob"), cl::cat(category)};
+  cl::list<std::string> aliases{"alias", cl::desc("A further name of a parameter, for tied weights that the file does not tell"),
+                                     cl::value_desc("NAME=NAME"), cl::cat(category)};
+  cl::opt<int64_t> threads{"threads", cl::desc("Threads of the program (default: the cores of this machine)"), cl::value_desc("K"),
+                                cl::init(0), cl::cat(category)};
+  cl::opt<std::string> cpu{"cpu", cl::desc("Processors that the program runs on: native (like this one), x86-64-v3 or x86-64-v4"),
+                                cl::value_desc("level"), cl::init("native"), cl::cat(category)};
+  cl::opt<bool> printTimes{"time", cl::desc("Print how long each stage takes"), cl::cat(category)};
+};
 
 /// Says on stderr what takes long: every stage with --time, otherwise those after the first seconds.
 class Progress {
 public:
+  bool printAll = false;
+
   void done(StringRef what) {
     auto now = std::chrono::steady_clock::now();
     double step = std::chrono::duration<double>(now - last).count(), all = std::chrono::duration<double>(now - start).count();
     last = now;
-    if (printTimes || all > 3)
+    if (printAll || all > 3)
       errs() << "galvatron-compile: " << what << format(" took %.2f s", step) << "\n";
   }
 
@@ -97,9 +102,10 @@ private:
 };
 
 /// The compilation that the options ask for.
-class Compilation {
+class Compilation : Options {
 public:
   explicit Compilation(mlir::MLIRContext &context) : context(context) {}
+  StringRef getInput() const { return input; }
   int run();
 
 private:
@@ -197,6 +203,7 @@ int Compilation::writeProgram(mlir::ModuleOp module) {
 }
 
 int Compilation::run() {
+  progress.printAll = printTimes;
   if (int status = checkOptions())
     return status;
   mlir::OwningOpRef<mlir::ModuleOp> module = load();
@@ -224,14 +231,23 @@ int Compilation::run() {
   return wanted ? print(*module) : writeProgram(*module);
 }
 
+/// LLVM's library registers options for its tools, some under names that are ours.
+static void forgetOptionsOfLLVM() {
+  for (StringRef name : {"threads", "time", "cpu", "o", "emit", "shapes", "loss", "optimizer", "freeze", "alias"})
+    if (cl::Option *option = cl::getRegisteredOptions().lookup(name))
+      option->removeArgument();
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  cl::HideUnrelatedOptions(category);
-  cl::ParseCommandLineOptions(argc, argv, overview);
+  forgetOptionsOfLLVM();
   mlir::DialectRegistry registry;
   registry.insert<nn::NNDialect, dist::DistDialect, pipe::PipeDialect, rt::RTDialect, mlir::func::FuncDialect,
                   mlir::LLVM::LLVMDialect>();
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
-  NodeDiagnosticHandler handler(&context, input, errs());
-  return Compilation(context).run();
+  Compilation compilation(context);
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(argc, argv, overview);
+  NodeDiagnosticHandler handler(&context, compilation.getInput(), errs());
+  return compilation.run();
 }

@@ -1,22 +1,37 @@
-"""A linear layer trained by hand with numpy, to compare a compiled program with: linear.py make|check DIR"""
+"""A linear layer trained by hand, to compare a compiled program with: linear.py make|check DIR"""
+import array
 import json
+import math
 import pathlib
+import random
 import struct
 import sys
-
-import numpy as np
 
 STEPS, BATCH, INPUTS, CLASSES, LR, MOMENTUM, DECAY, CLIP = 3, 8, 4, 5, 0.5, 0.9, 0.01, 0.7
 
 
+def write_npy(path, kind, dtype, shape, values):
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (63 - (len(header) + 10) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + array.array(kind, values).tobytes())
+
+
+def draw():
+    """Weights, bias, and for each step the inputs and the labels."""
+    rng = random.Random(0)
+    number = lambda: struct.unpack("<f", struct.pack("<f", rng.gauss(0, 1)))[0]
+    w = [[number() for _ in range(INPUTS)] for _ in range(CLASSES)]
+    b = [number() for _ in range(CLASSES)]
+    steps = [([[number() for _ in range(INPUTS)] for _ in range(BATCH)],
+              [-100 if i == 1 else rng.randrange(CLASSES) for i in range(BATCH)]) for _ in range(STEPS)]
+    return w, b, steps
+
+
 def make(folder):
-    rng = np.random.default_rng(0)
-    weights = [rng.normal(size=(CLASSES, INPUTS)), rng.normal(size=CLASSES)]
-    (folder / "linear.bin").write_bytes(b"".join(w.astype("<f4").tobytes() for w in weights))
-    np.save(folder / "x.npy", rng.normal(size=(STEPS, BATCH, INPUTS)).astype("f4"))
-    labels = rng.integers(CLASSES, size=(STEPS, BATCH))
-    labels[:, 1] = -100
-    np.save(folder / "labels.npy", labels)
+    w, b, steps = draw()
+    (folder / "linear.bin").write_bytes(array.array("f", sum(w, []) + b).tobytes())
+    write_npy(folder / "x.npy", "f", "<f4", (STEPS, BATCH, INPUTS), [v for x, _ in steps for row in x for v in row])
+    write_npy(folder / "labels.npy", "q", "<i8", (STEPS, BATCH), [v for _, labels in steps for v in labels])
 
 
 def read_safetensors(path):
@@ -24,46 +39,58 @@ def read_safetensors(path):
     length, = struct.unpack("<Q", data[:8])
     header = json.loads(data[8:8 + length])
     header.pop("__metadata__", None)
-    return {name: np.frombuffer(data[8 + length + t["data_offsets"][0]:8 + length + t["data_offsets"][1]], "<f4").reshape(t["shape"])
+    return {name: (t["shape"], list(array.array("f", data[8 + length + t["data_offsets"][0]:8 + length + t["data_offsets"][1]])))
             for name, t in header.items()}
 
 
-def train(folder):
+def train():
     """Losses, gradient norms, and the final weights."""
-    flat = np.fromfile(folder / "linear.bin", "<f4").astype("f8")
-    w, b = flat[:CLASSES * INPUTS].reshape(CLASSES, INPUTS), flat[CLASSES * INPUTS:]
-    velocity = [np.zeros_like(w), np.zeros_like(b)]
+    w, b, steps = draw()
+    vw, vb = [[0.0] * INPUTS for _ in w], [0.0] * CLASSES
     losses, norms = [], []
-    for x, labels in zip(np.load(folder / "x.npy").astype("f8"), np.load(folder / "labels.npy")):
-        logits = x @ w.T + b
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        counted = labels >= 0
-        losses.append(-np.log(p[counted, labels[counted]]).mean())
-        d = p.copy()
-        d[counted, labels[counted]] -= 1
-        d[~counted] = 0
-        d /= counted.sum()
-        gradients = [d.T @ x, d.sum(0)]
-        norms.append(np.sqrt(sum((g**2).sum() for g in gradients)))
+    for x, labels in steps:
+        counted = sum(label >= 0 for label in labels)
+        gw, gb, loss = [[0.0] * INPUTS for _ in w], [0.0] * CLASSES, 0.0
+        for row, label in zip(x, labels):
+            if label < 0:
+                continue
+            logits = [sum(p * q for p, q in zip(row, w[c])) + b[c] for c in range(CLASSES)]
+            total = sum(math.exp(z) for z in logits)
+            loss += (math.log(total) - logits[label]) / counted
+            for c in range(CLASSES):
+                d = (math.exp(logits[c]) / total - (c == label)) / counted
+                gb[c] += d
+                for i in range(INPUTS):
+                    gw[c][i] += d * row[i]
+        losses.append(loss)
+        norms.append(math.sqrt(sum(g * g for row in gw + [gb] for g in row)))
         scale = min(1, CLIP / (norms[-1] + 1e-6))
-        for i, (parameter, gradient) in enumerate(zip((w, b), gradients)):
-            gradient = gradient * scale + (DECAY * parameter if parameter.ndim >= 2 else 0)
-            velocity[i] = MOMENTUM * velocity[i] + gradient
-            parameter -= LR * velocity[i]
-    return losses, norms, {"linear.weight": w, "linear.bias": b}
+        for c in range(CLASSES):
+            vb[c] = MOMENTUM * vb[c] + gb[c] * scale
+            b[c] -= LR * vb[c]
+            for i in range(INPUTS):
+                vw[c][i] = MOMENTUM * vw[c][i] + gw[c][i] * scale + DECAY * w[c][i]
+                w[c][i] -= LR * vw[c][i]
+    return losses, norms, {"linear.weight": ([CLASSES, INPUTS], sum(w, [])), "linear.bias": ([CLASSES], b)}
+
+
+def compare(what, found, wanted, tolerance):
+    for f, w in zip(found, wanted, strict=True):
+        assert abs(f - w) <= tolerance * max(1, abs(w)), f"{what}: found {found}, wanted {wanted}"
 
 
 def check(folder):
-    losses, norms, weights = train(folder)
+    losses, norms, weights = train()
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    np.testing.assert_allclose([line["loss"] for line in log], losses, rtol=1e-5)
-    np.testing.assert_allclose([line["grad_norm"] for line in log], norms, rtol=1e-5)
+    compare("loss", [line["loss"] for line in log], losses, 1e-5)
+    compare("grad_norm", [line["grad_norm"] for line in log], norms, 1e-5)
     saved = read_safetensors(folder / "final.safetensors")
     assert saved.keys() == weights.keys(), saved.keys()
-    for name, value in weights.items():
-        np.testing.assert_allclose(saved[name], value, rtol=1e-4, atol=1e-6)
+    for name, (shape, values) in weights.items():
+        assert saved[name][0] == shape, saved[name][0]
+        compare(name, saved[name][1], values, 1e-5)
     print("equal")
 
 
-{"make": make, "check": check}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+folder = pathlib.Path(sys.argv[2])
+make(folder) if sys.argv[1] == "make" else check(folder)
