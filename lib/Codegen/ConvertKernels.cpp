@@ -38,6 +38,12 @@ using namespace galvatron;
 
 namespace {
 
+struct Kernel {
+  std::string name;
+  unsigned arguments; ///< inputs and outputs
+  NamedAttrList attributes;
+};
+
 struct ConvertKernelsPass : galvatron::impl::ConvertKernelsPassBase<ConvertKernelsPass> {
   using ConvertKernelsPassBase::ConvertKernelsPassBase;
 
@@ -45,26 +51,27 @@ struct ConvertKernelsPass : galvatron::impl::ConvertKernelsPassBase<ConvertKerne
     ModuleOp module = getOperation();
     MLIRContext *context = &getContext();
     SmallVector<Operation *> roots;
-    SmallVector<std::pair<std::string, unsigned>> kernels;
+    SmallVector<Kernel> kernels;
     for (auto function : module.getOps<func::FuncOp>()) {
       if (!function->hasAttr(rt::kernelAttr) || !function->hasAttr(rt::rowsAttr))
         continue;
       roots.push_back(function);
       std::string name = function.getSymName().str();
-      kernels.emplace_back(name, function.getNumArguments() - 2);
+      kernels.push_back({name, function.getNumArguments() - 2, {}});
       // The body gets out of the way: the kernel's name is that of the function the runtime calls.
       function.setSymName(name + "_body");
       function->setAttr("llvm.linkage", LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
       for (StringRef attribute : {rt::kernelAttr, rt::rowsAttr, rt::grainAttr, rt::inplaceAttr, rt::mayInplaceAttr})
-        function->removeAttr(attribute);
+        if (Attribute value = function->removeAttr(attribute))
+          kernels.back().attributes.set(attribute, value);
     }
     if (failed(expandMath(roots)) || failed(convert(module, roots)))
       return signalPassFailure();
-    for (auto &[name, arguments] : kernels) {
+    for (const Kernel &kernel : kernels) {
       // Casts between a pointer and its memref meet their opposites now and fold away.
-      if (failed(applyPatternsAndFoldGreedily(module.lookupSymbol(name + "_body"), FrozenRewritePatternSet())))
+      if (failed(applyPatternsAndFoldGreedily(module.lookupSymbol(kernel.name + "_body"), FrozenRewritePatternSet())))
         return signalPassFailure();
-      addThunk(module, name, arguments);
+      addThunk(module, kernel);
     }
   }
 
@@ -106,18 +113,20 @@ struct ConvertKernelsPass : galvatron::impl::ConvertKernelsPassBase<ConvertKerne
   }
 
   /// void name(void **args, int64_t begin, int64_t end), which calls name_body.
-  void addThunk(ModuleOp module, StringRef name, unsigned arguments) {
-    auto body = module.lookupSymbol<LLVM::LLVMFuncOp>((name + "_body").str());
+  void addThunk(ModuleOp module, const Kernel &kernel) {
+    auto body = module.lookupSymbol<LLVM::LLVMFuncOp>(kernel.name + "_body");
     OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
     b.setInsertionPointAfter(body);
     Location loc = body.getLoc();
     Type pointer = LLVM::LLVMPointerType::get(b.getContext()), i64 = b.getI64Type();
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointer, i64, i64});
-    auto thunk = b.create<LLVM::LLVMFuncOp>(loc, name, type);
+    auto thunk = b.create<LLVM::LLVMFuncOp>(loc, kernel.name, type);
+    // Those who launch it read these.
+    thunk->setDiscardableAttrs(kernel.attributes.getDictionary(b.getContext()));
     Block *entry = thunk.addEntryBlock(b);
     b.setInsertionPointToStart(entry);
     SmallVector<Value> operands;
-    for (unsigned i = 0; i < arguments; ++i) {
+    for (unsigned i = 0; i < kernel.arguments; ++i) {
       Value slot = b.create<LLVM::GEPOp>(loc, pointer, pointer, entry->getArgument(0), LLVM::GEPArg(int32_t(i)));
       operands.push_back(b.create<LLVM::LoadOp>(loc, pointer, slot));
     }

@@ -63,11 +63,13 @@ struct DecomposeAttention : OpRewritePattern<AttentionOp> {
     if (op.getBias())
       scores = t.add(scores, broadcastBias(t, op.getBias(), shape));
     Value mask = attentionMask(t, op, shape);
+    // The lowest float instead of -inf makes a row without pairs uniform.
+    double masked = op.getFiniteMask() ? std::numeric_limits<float>::lowest() : -infinity;
     if (mask)
-      scores = t.select(mask, scores, t.splat(scores, -infinity));
+      scores = t.select(mask, scores, t.splat(scores, masked));
     // A row of -inf alone has maximum -inf; with 0 in its place its exponentials are 0, and so is its result.
     Value largest = t.max(scores, {4});
-    bool guard = mask || op.getBias();
+    bool guard = (mask && !op.getFiniteMask()) || op.getBias();
     if (guard) {
       Value isEmpty = t.compare(Predicate::EQ, largest, t.splat(largest, -infinity));
       largest = t.select(isEmpty, t.splat(largest, 0), largest);
