@@ -7,6 +7,7 @@
 
 #include "KernelRunner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -626,6 +627,57 @@ TEST(Kernel, SgdWithMomentum) {
     expectNear(results[0], newP, 1e-6);
     expectNear(results[1], newM, 1e-6);
   }
+}
+
+//===----------------------------------------------------------------------===//
+// Speed: not a test. --gtest_also_run_disabled_tests --gtest_filter=*Speed* prints milliseconds on one thread.
+//===----------------------------------------------------------------------===//
+
+void report(const char *what, const std::string &function, std::vector<size_t> bytes) {
+  KernelRunner runner(function);
+  // In whatever order the kernel takes them: all are as large as the largest. Zeros are valid labels as well.
+  std::vector<Buffer> arguments(bytes.size());
+  for (Buffer &argument : arguments)
+    argument.bytes.assign(*std::max_element(bytes.begin(), bytes.end()), 0);
+  printf("%-28s %8.3f ms\n", what, 1e3 * runner.time(runner.onlyKernel(), arguments, 40));
+}
+
+TEST(KernelSpeed, DISABLED_Table) {
+  size_t big = 4096 * 768 * 4, wide = 1024 * 3072 * 4, row = 768 * 4, ce = size_t(256) * 50257 * 4;
+  report("floor: y = 1.5 x, 1024x3072", "func.func @f(%x: tensor<1024x3072xf32>) -> tensor<1024x3072xf32> {"
+         " %c = nn.constant dense<1.5> : tensor<1024x3072xf32> %y = nn.mul %x, %c : tensor<1024x3072xf32>"
+         " return %y : tensor<1024x3072xf32> }", {wide, wide});
+  report("gelu forward 1024x3072", "func.func @f(%x: tensor<1024x3072xf32>, %b: tensor<3072xf32>) -> tensor<1024x3072xf32> {"
+         " %c = nn.broadcast %b [1] : tensor<3072xf32> -> tensor<1024x3072xf32> %s = nn.add %x, %c : tensor<1024x3072xf32>"
+         " %y = nn.gelu %s tanh : tensor<1024x3072xf32> return %y : tensor<1024x3072xf32> }", {wide, 3072 * 4, wide});
+  report("gelu backward 1024x3072", "func.func @f(%x: tensor<1024x3072xf32>, %g: tensor<1024x3072xf32>) -> tensor<1024x3072xf32> {"
+         " %y = nn.gelu_grad %x, %g tanh : tensor<1024x3072xf32> return %y : tensor<1024x3072xf32> }", {wide, wide, wide});
+  report("layer_norm forward 4096x768", "func.func @f(%x: tensor<4096x768xf32>, %s: tensor<768xf32>, %b: tensor<768xf32>) -> tensor<4096x768xf32> {"
+         " %y = nn.layer_norm %x, %s, %b : tensor<768xf32> epsilon 1.0e-5 : tensor<4096x768xf32>, tensor<768xf32>"
+         " return %y : tensor<4096x768xf32> }", {big, row, row, big});
+  report("layer_norm backward dx", "func.func @f(%x: tensor<4096x768xf32>, %s: tensor<768xf32>, %g: tensor<4096x768xf32>) -> tensor<4096x768xf32> {"
+         " %a, %b, %c = nn.layer_norm_grad %x, %s, %g epsilon 1.0e-5 : tensor<4096x768xf32>, tensor<768xf32>"
+         " return %a : tensor<4096x768xf32> }", {big, big, big, big});
+  report("column sums 4096x768 (two)", "func.func @f(%x: tensor<4096x768xf32>, %g: tensor<4096x768xf32>) -> (tensor<768xf32>, tensor<768xf32>) {"
+         " %m = nn.mul %x, %g : tensor<4096x768xf32> %a = nn.reduce sum %m [0] : tensor<4096x768xf32> -> tensor<768xf32>"
+         " %b = nn.reduce sum %g [0] : tensor<4096x768xf32> -> tensor<768xf32> return %a, %b : tensor<768xf32>, tensor<768xf32> }",
+         {big, big, row, row});
+  report("softmax 4096x1024", "func.func @f(%x: tensor<4x1024x1024xf32>) -> tensor<4x1024x1024xf32> {"
+         " %y = nn.softmax %x 2 : tensor<4x1024x1024xf32> return %y : tensor<4x1024x1024xf32> }", {size_t(1) << 24, size_t(1) << 24});
+  report("cross entropy fwd+bwd", "func.func @f(%x: tensor<256x50257xf32>, %t: tensor<256xi64>, %g: tensor<256xf32>) -> (tensor<256xf32>, tensor<256x50257xf32>) {"
+         " %y = nn.cross_entropy %x, %t ignore -100 : tensor<256x50257xf32>, tensor<256xi64>"
+         " %z = nn.cross_entropy_grad %x, %t, %g ignore -100 : tensor<256x50257xf32>, tensor<256xi64>, tensor<256xf32>"
+         " return %y, %z : tensor<256xf32>, tensor<256x50257xf32> }", {ce, 256 * 8, 256 * 4, 256 * 4, ce});
+  report("rotary 4x1024x12x64", "func.func @f(%x: tensor<4x1024x12x64xf32>, %c: tensor<1024x32xf32>, %s: tensor<1024x32xf32>) -> tensor<4x1024x12x64xf32> {"
+         " %y = nn.rotary %x, %c, %s sequence 1 : tensor<4x1024x12x64xf32>, tensor<1024x32xf32>, tensor<1024x32xf32>"
+         " return %y : tensor<4x1024x12x64xf32> }", {big, 1024 * 32 * 4, 1024 * 32 * 4, big});
+  report("transpose 1024x3072", "func.func @f(%x: tensor<1024x3072xf32>) -> tensor<3072x1024xf32> {"
+         " %y = nn.transpose %x [1, 0] : tensor<1024x3072xf32> -> tensor<3072x1024xf32> return %y : tensor<3072x1024xf32> }", {wide, wide});
+  size_t p = 2359296 * 4;
+  report("AdamW 2.36 M", "func.func @f(%p: tensor<2359296xf32>, %g: tensor<2359296xf32>, %m: tensor<2359296xf32>, %v: tensor<2359296xf32>, %h: tensor<16xf32>, %c: tensor<f32>)"
+         " -> (tensor<2359296xf32>, tensor<2359296xf32>, tensor<2359296xf32>) {"
+         " %a, %b, %d = nn.adamw %p, %g, %m, %v, %h, %c decay : tensor<2359296xf32>, tensor<16xf32>"
+         " return %a, %b, %d : tensor<2359296xf32>, tensor<2359296xf32>, tensor<2359296xf32> }", {4, p, 64, p, p, p, p, p, p});
 }
 
 } // namespace
