@@ -1,4 +1,4 @@
-//===- ElementwiseOps.cpp - Arithmetic, comparisons, activations ----------===//
+//===- ElementwiseOps.cpp - Arithmetic, comparisons, choice ---------------===//
 //
 // On known values these ops compute: small data element by element, affine
 // functions by algebra. Only the rest becomes nn ops.
@@ -15,19 +15,6 @@ using namespace mlir;
 namespace galvatron {
 
 namespace {
-
-Scalar ofInt(int64_t i) {
-  Scalar s;
-  s.i = i;
-  return s;
-}
-
-Scalar ofFloat(float f) {
-  Scalar s;
-  s.i = 0;
-  s.f = f;
-  return s;
-}
 
 enum class Binary { Add, Sub, Mul, Div, Mod, Pow, Max, Min, And, Or, Xor, EQ, LT, LE, GT, GE };
 
@@ -415,24 +402,6 @@ LogicalResult importNot(NodeContext &node) {
   return node.result(node.emit.make<nn::NotOp>(node.tensor(0)));
 }
 
-/// A function of floats; `compute` is used on data.
-LogicalResult importFloatUnary(NodeContext &node, float (*compute)(float), llvm::function_ref<Value(Value)> build) {
-  if (failed(node.expectInputs(1, 1)) || failed(node.expectElement(0, ElementKind::F32)))
-    return failure();
-  const ImportValue &x = node.inputs[0];
-  if (compute && x.kind == ImportValue::Dense) {
-    std::vector<Scalar> data = *x.data;
-    for (Scalar &s : data)
-      s.f = compute(s.f);
-    return node.result(ImportValue::dense(ElementKind::F32, x.shape, std::move(data)));
-  }
-  return node.result(build(node.tensor(0)));
-}
-
-template <typename Op, float (*compute)(float) = nullptr> LogicalResult importUnary(NodeContext &node) {
-  return importFloatUnary(node, compute, [&](Value x) { return node.emit.make<Op>(x); });
-}
-
 LogicalResult importNeg(NodeContext &node) {
   if (failed(node.expectInputs(1, 1)))
     return failure();
@@ -458,105 +427,6 @@ template <typename Op> LogicalResult importSigned(NodeContext &node) { // Abs, S
   return node.result(node.emit.make<Op>(node.tensor(0)));
 }
 
-float floorOf(float x) { return std::floor(x); }
-float ceilOf(float x) { return std::ceil(x); }
-float sqrtOf(float x) { return std::sqrt(x); }
-float reciprocalOf(float x) { return 1 / x; }
-float expOf(float x) { return std::exp(x); }
-float logOf(float x) { return std::log(x); }
-float cosOf(float x) { return std::cos(x); }
-float sinOf(float x) { return std::sin(x); }
-
-LogicalResult importGelu(NodeContext &node) {
-  std::string kind = node.getString("approximate", "none");
-  if (kind != "none" && kind != "tanh")
-    return node.error() << "approximate = '" << kind << "' is not known; wanted 'none' or 'tanh'";
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    return node.emit.make<nn::GeluOp>(x, nn::GeluKindAttr::get(node.importer.context, kind == "tanh" ? nn::GeluKind::Tanh : nn::GeluKind::Erf));
-  });
-}
-
-Value clamp(Emitter &emit, Value x, double low, double high) {
-  x = emit.make<nn::MaximumOp>(x, emit.numberLike(x, low));
-  return emit.make<nn::MinimumOp>(x, emit.numberLike(x, high));
-}
-
-Value hardSigmoid(Emitter &emit, Value x, double alpha, double beta) {
-  Value line = emit.make<nn::MulOp>(x, emit.numberLike(x, alpha));
-  return clamp(emit, emit.make<nn::AddOp>(line, emit.numberLike(x, beta)), 0, 1);
-}
-
-LogicalResult importHardSigmoid(NodeContext &node) {
-  float alpha = node.getFloat("alpha", 0.2f), beta = node.getFloat("beta", 0.5f);
-  return importFloatUnary(node, nullptr, [&](Value x) { return hardSigmoid(node.emit, x, alpha, beta); });
-}
-
-LogicalResult importHardSwish(NodeContext &node) {
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    return node.emit.make<nn::MulOp>(x, hardSigmoid(node.emit, x, 1.0 / 6, 0.5));
-  });
-}
-
-Value positive(Emitter &emit, Value x) { return emit.make<nn::CompareOp>(nn::Predicate::GT, x, emit.numberLike(x, 0)); }
-
-LogicalResult importLeakyRelu(NodeContext &node) {
-  float alpha = node.getFloat("alpha", 0.01f);
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    Value scaled = node.emit.make<nn::MulOp>(x, node.emit.numberLike(x, alpha));
-    return node.emit.make<nn::SelectOp>(positive(node.emit, x), x, scaled);
-  });
-}
-
-/// alpha (e^x - 1) below zero, times gamma everywhere. The exponent sees min(x, 0), so that nothing overflows.
-Value elu(Emitter &emit, Value x, double alpha) {
-  Value e = emit.make<nn::ExpOp>(emit.make<nn::MinimumOp>(x, emit.numberLike(x, 0)));
-  Value below = emit.make<nn::MulOp>(emit.make<nn::SubOp>(e, emit.numberLike(x, 1)), emit.numberLike(x, alpha));
-  return emit.make<nn::SelectOp>(positive(emit, x), x, below);
-}
-
-LogicalResult importElu(NodeContext &node) {
-  float alpha = node.getFloat("alpha", 1.0f);
-  return importFloatUnary(node, nullptr, [&](Value x) { return elu(node.emit, x, alpha); });
-}
-
-LogicalResult importSelu(NodeContext &node) {
-  float alpha = node.getFloat("alpha", 1.67326319217681884765625f), gamma = node.getFloat("gamma", 1.05070102214813232421875f);
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    return node.emit.make<nn::MulOp>(elu(node.emit, x, alpha), node.emit.numberLike(x, gamma));
-  });
-}
-
-LogicalResult importMish(NodeContext &node) {
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    return node.emit.make<nn::MulOp>(x, node.emit.make<nn::TanhOp>(node.emit.make<nn::SoftplusOp>(x)));
-  });
-}
-
-LogicalResult importSoftsign(NodeContext &node) {
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    Value denominator = node.emit.make<nn::AddOp>(node.emit.make<nn::AbsOp>(x), node.emit.numberLike(x, 1));
-    return node.emit.make<nn::DivOp>(x, denominator);
-  });
-}
-
-LogicalResult importSwish(NodeContext &node) {
-  float alpha = node.getFloat("alpha", 1.0f);
-  return importFloatUnary(node, nullptr, [&](Value x) {
-    Value scaled = alpha == 1 ? x : node.emit.make<nn::MulOp>(x, node.emit.numberLike(x, alpha));
-    return node.emit.make<nn::MulOp>(x, node.emit.make<nn::SigmoidOp>(scaled));
-  });
-}
-
-LogicalResult importPRelu(NodeContext &node) {
-  if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(0, ElementKind::F32)) || failed(node.expectElement(1, ElementKind::F32)))
-    return failure();
-  FailureOr<Shape> shape = node.commonShape({0, 1});
-  if (failed(shape))
-    return failure();
-  Value x = node.emit.broadcast(node.tensor(0), *shape), slope = node.emit.broadcast(node.tensor(1), *shape);
-  return node.result(node.emit.make<nn::SelectOp>(positive(node.emit, x), x, node.emit.make<nn::MulOp>(x, slope)));
-}
-
 LogicalResult importClip(NodeContext &node) {
   if (failed(node.expectInputs(1, 3)))
     return failure();
@@ -572,7 +442,7 @@ LogicalResult importClip(NodeContext &node) {
   return node.result(value);
 }
 
-// Choice and conversion ------------------------------------------------------
+// Choice ---------------------------------------------------------------------
 
 LogicalResult importWhere(NodeContext &node) {
   if (failed(node.expectInputs(3, 3)) || failed(node.expectElement(0, ElementKind::I1)) ||
@@ -607,158 +477,31 @@ LogicalResult importWhere(NodeContext &node) {
   return node.result(node.emit.make<nn::SelectOp>(c, a, b));
 }
 
-LogicalResult castTo(NodeContext &node, ElementKind element) {
-  const ImportValue &x = node.inputs[0];
-  if (x.element == element)
-    return node.result(x);
-  if (x.kind == ImportValue::Dense) {
-    std::vector<Scalar> data = *x.data;
-    for (Scalar &s : data) {
-      if (element == ElementKind::F32)
-        s = ofFloat(static_cast<float>(s.i));
-      else if (x.element == ElementKind::F32)
-        s = ofInt(element == ElementKind::I1          ? s.f != 0
-                  : s.f >= -9e18f && s.f <= 9e18f ? static_cast<int64_t>(s.f)
-                                                    : 0);
-      else
-        s = ofInt(element == ElementKind::I1 ? s.i != 0 : s.i);
-    }
-    return node.result(ImportValue::dense(element, x.shape, std::move(data)));
-  }
-  if (x.kind == ImportValue::Symbolic && x.element != ElementKind::I1) {
-    if (element == ElementKind::I1) {
-      if (std::optional<Affine> affine = affineOf(x))
-        return node.result(conditionValue(x.shape, {Atom{Atom::NonZero, *affine}}));
-    } else {
-      ImportValue cast = x; // numbers stay exact: what would not fit f32 is materialised
-      std::optional<Affine> affine = affineOf(x);
-      auto range = affine ? affine->range(x.shape) : std::nullopt;
-      if (range && range->first >= -16777216 && range->second <= 16777216)
-        return node.result(affineValue(element, x.shape, *affine));
-    }
-  }
-  return node.result(node.emit.make<nn::CastOp>(node.emit.type(element, x.shape), node.tensor(0)));
-}
-
-LogicalResult importCast(NodeContext &node) {
-  node.ignore("saturate");
-  node.ignore("round_mode");
-  std::optional<int64_t> to = node.getInt("to");
-  if (failed(node.expectInputs(1, 1)))
-    return failure();
-  if (!to)
-    return node.error() << "attribute 'to' is missing";
-  std::optional<ElementKind> element = elementKind(*to);
-  bool narrow = *to == onnx::TensorProto::FLOAT16 || *to == onnx::TensorProto::BFLOAT16 || *to == onnx::TensorProto::DOUBLE;
-  if (!element && narrow && node.inputs[0].kind == ImportValue::Dense && node.inputs[0].count() == 1)
-    element = ElementKind::F32; // a number on its way to an op; its users decide
-  if (!element)
-    return node.error() << "to " << dataTypeName(*to) << " is not supported (float32 models only)";
-  return castTo(node, *element);
-}
-
-LogicalResult importCastLike(NodeContext &node) {
-  node.ignore("saturate");
-  node.ignore("round_mode");
-  if (failed(node.expectInputs(2, 2)))
-    return failure();
-  return castTo(node, node.inputs[1].element);
-}
-
-LogicalResult importIsNaN(NodeContext &node) {
-  if (failed(node.expectInputs(1, 1)) || failed(node.expectElement(0, ElementKind::F32)))
-    return failure();
-  return node.result(node.emit.make<nn::IsNanOp>(node.tensor(0)));
-}
-
-LogicalResult importIsInf(NodeContext &node) {
-  if (failed(node.expectInputs(1, 1)) || failed(node.expectElement(0, ElementKind::F32)))
-    return failure();
-  bool negative = node.getInt("detect_negative", 1), positive = node.getInt("detect_positive", 1);
-  Value x = node.tensor(0), result;
-  for (auto [wanted, value] : {std::make_pair(negative, -HUGE_VAL), std::make_pair(positive, HUGE_VAL)})
-    if (wanted) {
-      Value equal = node.emit.make<nn::CompareOp>(nn::Predicate::EQ, x, node.emit.numberLike(x, value));
-      result = result ? node.emit.make<nn::OrOp>(result, equal) : equal;
-    }
-  if (!result)
-    return node.result(ImportValue::splat(ElementKind::I1, node.inputs[0].shape, ofInt(0)));
-  return node.result(result);
-}
-
-LogicalResult importIdentity(NodeContext &node) {
-  if (failed(node.expectInputs(1, 1)))
-    return failure();
-  return node.result(node.inputs[0]);
-}
-
-LogicalResult importDropout(NodeContext &node) {
-  node.ignore("seed");
-  if (failed(node.expectInputs(1, 3)))
-    return failure();
-  if (node.has(2) && (!node.inputs[2].isSplat() || node.inputs[2].at(0).i) &&
-      !(node.has(1) && node.inputs[1].isSplat() && node.inputs[1].at(0).f == 0))
-    return node.error() << "training_mode is set; export the model in evaluation mode or without dropout";
-  if (node.wantsOutput(1))
-    node.setOutput(1, ImportValue::splat(ElementKind::I1, node.inputs[0].shape, ofInt(1)));
-  return node.result(node.inputs[0]);
-}
-
 } // namespace
 
 static const OpImporter table[] = {
     {"Abs", 13, importSigned<nn::AbsOp>},
     {"Add", 13, importBinary<Binary::Add>},
     {"And", 13, importLogical<Binary::And>},
-    {"Cast", 13, importCast, "to FLOAT, BOOL and integers"},
-    {"CastLike", 15, importCastLike},
-    {"Ceil", 13, importUnary<nn::CeilOp, ceilOf>},
     {"Clip", 13, importClip},
-    {"Cos", 13, importUnary<nn::CosOp, cosOf>},
     {"Div", 13, importBinary<Binary::Div>},
-    {"Dropout", 13, importDropout, "inference mode, or a ratio of 0"},
-    {"Elu", 13, importElu},
     {"Equal", 13, importBinary<Binary::EQ>},
-    {"Erf", 13, importUnary<nn::ErfOp>},
-    {"Exp", 13, importUnary<nn::ExpOp, expOf>},
-    {"Floor", 13, importUnary<nn::FloorOp, floorOf>},
-    {"Gelu", 20, importGelu},
     {"Greater", 13, importBinary<Binary::GT>},
     {"GreaterOrEqual", 13, importBinary<Binary::GE>},
-    {"HardSigmoid", 13, importHardSigmoid},
-    {"HardSwish", 14, importHardSwish},
-    {"Identity", 13, importIdentity},
-    {"IsInf", 13, importIsInf},
-    {"IsNaN", 13, importIsNaN},
-    {"LeakyRelu", 13, importLeakyRelu},
     {"Less", 13, importBinary<Binary::LT>},
     {"LessOrEqual", 13, importBinary<Binary::LE>},
-    {"Log", 13, importUnary<nn::LogOp, logOf>},
     {"Max", 13, importVariadic<Binary::Max>},
     {"Mean", 13, importMean},
     {"Min", 13, importVariadic<Binary::Min>},
-    {"Mish", 18, importMish},
     {"Mod", 13, importMod, "fmod = 0"},
     {"Mul", 13, importBinary<Binary::Mul>},
     {"Neg", 13, importNeg},
     {"Not", 13, importNot},
     {"Or", 13, importLogical<Binary::Or>},
-    {"PRelu", 13, importPRelu},
     {"Pow", 13, importPow},
-    {"Reciprocal", 13, importUnary<nn::ReciprocalOp, reciprocalOf>},
-    {"Relu", 13, importUnary<nn::ReluOp>},
-    {"Round", 13, importUnary<nn::RoundOp>},
-    {"Selu", 13, importSelu},
-    {"Sigmoid", 13, importUnary<nn::SigmoidOp>},
     {"Sign", 13, importSigned<nn::SignOp>},
-    {"Sin", 13, importUnary<nn::SinOp, sinOf>},
-    {"Softplus", 13, importUnary<nn::SoftplusOp>},
-    {"Softsign", 13, importSoftsign},
-    {"Sqrt", 13, importUnary<nn::SqrtOp, sqrtOf>},
     {"Sub", 13, importBinary<Binary::Sub>},
     {"Sum", 13, importVariadic<Binary::Add>},
-    {"Swish", 24, importSwish},
-    {"Tanh", 13, importUnary<nn::TanhOp>},
     {"Where", 13, importWhere},
     {"Xor", 13, importLogical<Binary::Xor>},
 };

@@ -30,21 +30,15 @@ ImportValue ImportValue::splat(ElementKind element, ArrayRef<int64_t> shape, Sca
   return dense(element, shape, {value});
 }
 
-static Scalar intScalar(int64_t i) {
-  Scalar s;
-  s.i = i;
-  return s;
-}
-
 ImportValue ImportValue::ints(ArrayRef<int64_t> values) {
   std::vector<Scalar> data;
   for (int64_t i : values)
-    data.push_back(intScalar(i));
+    data.push_back(ofInt(i));
   return dense(ElementKind::I64, {int64_t(values.size())}, std::move(data));
 }
 
 ImportValue ImportValue::scalar(int64_t value) {
-  return dense(ElementKind::I64, {}, {intScalar(value)});
+  return dense(ElementKind::I64, {}, {ofInt(value)});
 }
 
 ImportValue ImportValue::tensorOf(mlir::Value value) {
@@ -61,13 +55,7 @@ ImportValue ImportValue::tensorOf(mlir::Value value) {
 
 /// An integer as an element of this kind.
 static Scalar numberScalar(ElementKind element, int64_t value) {
-  Scalar s;
-  s.i = 0;
-  if (element == ElementKind::F32)
-    s.f = static_cast<float>(value);
-  else
-    s.i = value;
-  return s;
+  return element == ElementKind::F32 ? ofFloat(static_cast<float>(value)) : ofInt(value);
 }
 
 static ImportValue symbolicValue(ElementKind element, ArrayRef<int64_t> shape, Symbolic symbolic) {
@@ -92,7 +80,7 @@ ImportValue affineValue(ElementKind element, ArrayRef<int64_t> shape, const Affi
 ImportValue conditionValue(ArrayRef<int64_t> shape, const Conjunction &atoms) {
   std::optional<Conjunction> simple = simplify(atoms, shape);
   if (!simple || simple->empty())
-    return ImportValue::splat(ElementKind::I1, shape, intScalar(simple ? 1 : 0));
+    return ImportValue::splat(ElementKind::I1, shape, ofInt(simple ? 1 : 0));
   Symbolic symbolic;
   symbolic.atoms = *simple;
   return symbolicValue(ElementKind::I1, shape, std::move(symbolic));
@@ -157,7 +145,7 @@ static std::optional<Scalar> symbolicAt(const ImportValue &value, ArrayRef<int64
         return std::nullopt;
       all &= *holds;
     }
-    return intScalar(all);
+    return ofInt(all);
   }
   const Piece *piece = value.symbolic->pieces.begin();
   for (int64_t end = piece->extent; value.symbolic->pieces.size() > 1 && index[value.symbolic->axis] >= end;)
@@ -182,7 +170,7 @@ std::optional<std::vector<Scalar>> elementsOf(const ImportValue &value) {
   forEachIndex(value.shape, [&](ArrayRef<int64_t> index) {
     std::optional<Scalar> element = symbolicAt(value, index);
     exact &= element.has_value();
-    elements.push_back(element.value_or(intScalar(0)));
+    elements.push_back(element.value_or(ofInt(0)));
   });
   if (!exact)
     return std::nullopt;
@@ -257,7 +245,7 @@ std::optional<ImportValue> gatherKnown(const ImportValue &value, ArrayRef<Affine
                                        ArrayRef<int64_t> shape) {
   if (value.kind == ImportValue::Dense) {
     if (value.isSplat() || numElements(shape) == 0)
-      return ImportValue::splat(value.element, shape, value.count() ? value.at(0) : intScalar(0));
+      return ImportValue::splat(value.element, shape, value.count() ? value.at(0) : ofInt(0));
     std::optional<int64_t> count = numElements(shape);
     if (!count || *count > maxDenseElements) {
       std::optional<ImportValue> fitted = fitSymbolic(value);
@@ -274,7 +262,7 @@ std::optional<ImportValue> gatherKnown(const ImportValue &value, ArrayRef<Affine
         inside &= i >= 0 && i < value.shape[d];
         offset += i * strides[d];
       }
-      data.push_back(inside ? value.at(offset) : intScalar(0));
+      data.push_back(inside ? value.at(offset) : ofInt(0));
     });
     if (!inside)
       return std::nullopt;
@@ -487,7 +475,7 @@ static std::optional<ImportValue> fitBand(const ImportValue &value) {
     }
   });
   if (!any)
-    return ImportValue::splat(ElementKind::I1, value.shape, intScalar(0));
+    return ImportValue::splat(ElementKind::I1, value.shape, ofInt(0));
   Conjunction atoms;
   auto addAtom = [&](int64_t factor, size_t dim, std::optional<size_t> minus, int64_t constant) {
     Affine e = Affine::constantOf(constant, rank);

@@ -27,6 +27,18 @@ union Scalar {
   float f;
 };
 
+inline Scalar ofInt(int64_t i) {
+  Scalar s;
+  s.i = i;
+  return s;
+}
+
+inline Scalar ofFloat(float f) {
+  Scalar s = ofInt(0); // so that equal floats are equal as integers
+  s.f = f;
+  return s;
+}
+
 /// Evaluation of known data stops at this many elements; beyond, nn ops compute it.
 inline constexpr int64_t maxDenseElements = 65536;
 

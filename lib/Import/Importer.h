@@ -21,6 +21,9 @@ struct OpImporter {
 };
 
 llvm::ArrayRef<OpImporter> elementwiseOps();
+llvm::ArrayRef<OpImporter> activationOps();
+llvm::ArrayRef<OpImporter> constantOps();
+llvm::ArrayRef<OpImporter> conversionOps();
 llvm::ArrayRef<OpImporter> shapeOps();
 llvm::ArrayRef<OpImporter> indexOps();
 llvm::ArrayRef<OpImporter> linearOps();
