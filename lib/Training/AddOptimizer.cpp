@@ -20,8 +20,9 @@ namespace galvatron {
 
 namespace {
 
-/// Rows of about this many elements are summed by one thread each.
-constexpr int64_t rowElements = 1024;
+/// Rows of about this many elements are summed by one thread each; a dimension that would make them much longer is not
+/// part of them.
+constexpr int64_t rowElements = 1024, maxRowElements = 16 * rowElements;
 
 enum class Optimizer { AdamW, Sgd };
 
@@ -88,7 +89,7 @@ Value OptimizerAdder::sumSquares(Value sum, nn::GradientOp gradient) {
     Value g = function.getArguments().back();
     int64_t row = 1;
     for (int64_t size : llvm::reverse(type.getShape()))
-      if (row < rowElements)
+      if (row == 1 || (row < rowElements && row * size <= maxRowElements))
         row *= size;
     // Two levels: rows in parallel, then their sums.
     auto rows = RankedTensorType::get({row ? type.getNumElements() / row : 0, row}, type.getElementType());
