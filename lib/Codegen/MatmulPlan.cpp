@@ -42,9 +42,17 @@ static Loop makeLoop(char letter, ArrayRef<StringRef> letters, ArrayRef<ArrayRef
   return loop;
 }
 
+/// Sorts the few loops by `key`, largest first; equal ones keep their order.
+static void sortDescending(MutableArrayRef<Loop> loops, llvm::function_ref<int64_t(const Loop &)> key) {
+  for (Loop *loop = loops.begin(); loop != loops.end(); ++loop) {
+    Loop *place = std::upper_bound(loops.begin(), loop, *loop, [&](const Loop &a, const Loop &b) { return key(a) > key(b); });
+    std::rotate(place, loop, loop + 1);
+  }
+}
+
 /// Merges neighbours, outer before inner, where every tensor walks both as one dimension.
 static void mergeLoops(SmallVectorImpl<Loop> &loops, Operand order) {
-  llvm::stable_sort(loops, [&](const Loop &a, const Loop &b) { return a.stride[order] > b.stride[order]; });
+  sortDescending(loops, [&](const Loop &loop) { return loop.stride[order]; });
   SmallVector<Loop> merged;
   for (Loop &inner : loops) {
     auto fits = [&](const Loop &outer) {
@@ -162,7 +170,7 @@ static std::optional<MatmulPlan> plan(nn::ContractOp contract, bool swapped) {
   SmallVector<Loop> batch = loops.batch;
   llvm::append_range(batch, loops.m);
   llvm::append_range(batch, loops.n);
-  llvm::stable_sort(batch, [](const Loop &a, const Loop &b) { return a.size > b.size; });
+  sortDescending(batch, [](const Loop &loop) { return loop.size; });
   result.calls.push_back({0, 0, 0, false});
   int64_t calls = 1;
   SmallVector<std::pair<Loop, bool>> unrolled;
@@ -175,7 +183,7 @@ static std::optional<MatmulPlan> plan(nn::ContractOp contract, bool swapped) {
       return std::nullopt;
   for (auto &[loop, summed] : unrolled)
     unroll(result.calls, loop, summed);
-  llvm::stable_sort(batch, [](const Loop &a, const Loop &b) { return a.stride[Out] > b.stride[Out]; });
+  sortDescending(batch, [](const Loop &loop) { return loop.stride[Out]; });
   for (const Loop &loop : batch) {
     result.batch.push_back(loop.size);
     result.lhsBatch.push_back(loop.stride[Lhs]);
