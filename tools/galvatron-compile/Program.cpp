@@ -43,23 +43,35 @@ static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOpt
   return writeWeights(program, sources, options.path + ".safetensors");
 }
 
-LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &options,
-                                      const std::function<void(StringRef)> &done) {
-  std::optional<CpuLevel> level = parseCpuLevel(options.cpu);
+/// The table of the program that a lowered module holds.
+static FailureOr<ProgramImage> buildImage(ModuleOp module, const ProgramOptions &options) {
   auto programs = module.getOps<rt::ProgramOp>();
-  if (programs.empty() || !level)
+  if (programs.empty())
     return module.emitError("has no program");
-  rt::ProgramOp program = *programs.begin();
   ProgramInfo info;
   info.modelName = llvm::sys::path::stem(options.input).str();
   info.randomSeed = options.randomSeed;
-  info.cpuFeatures = cpuFeatures(*level);
-  FailureOr<ProgramImage> image = buildProgramImage(program, info);
+  info.cpuFeatures = cpuFeatures(options.cpu);
+  return buildProgramImage(*programs.begin(), info);
+}
+
+LogicalResult galvatron::printCode(ModuleOp module, const ProgramOptions &options, raw_ostream &os) {
+  FailureOr<ProgramImage> image = buildImage(module, options);
+  if (failed(image))
+    return failure();
+  addProgramImage(module, *image);
+  llvm::raw_null_ostream object;
+  return emitObject(module, {options.cpu, &os}, object);
+}
+
+LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &options,
+                                      const std::function<void(StringRef)> &done) {
+  FailureOr<ProgramImage> image = buildImage(module, options);
   if (failed(image))
     return failure();
   done("the program table");
   if (!options.randomSeed) {
-    if (failed(writeProgramWeights(program, options)))
+    if (failed(writeProgramWeights(*module.getOps<rt::ProgramOp>().begin(), options)))
       return failure();
     done("writing the weights");
   }
@@ -72,9 +84,7 @@ LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &opt
   llvm::FileRemover remover(object);
   {
     llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
-    ObjectOptions objectOptions;
-    objectOptions.cpu = *level;
-    if (failed(emitObject(module, objectOptions, stream)))
+    if (failed(emitObject(module, {options.cpu}, stream)))
       return failure();
     stream.close();
     if (stream.has_error()) {

@@ -68,7 +68,7 @@ struct Options {
   cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
   cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed"), cl::value_desc("M"),
                                      cl::init(1), cl::cat(category)};
-  cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered"),
+  cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
   cl::opt<bool> printMemory{"print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category)};
   cl::opt<int64_t> randomWeights{"random-weights", cl::desc("The program makes its first weights from this seed; no weights file is read"),
@@ -118,10 +118,12 @@ private:
   mlir::OwningOpRef<mlir::ModuleOp> load();
   mlir::LogicalResult runStage(mlir::ModuleOp module, Stage stage);
   int print(mlir::ModuleOp module);
+  ProgramOptions programOptions() const;
   int writeProgram(mlir::ModuleOp module);
 
   mlir::MLIRContext &context;
   std::optional<Stage> wanted;
+  bool wantsCode = false; ///< LLVM's optimised code of the last stage
   ImportOptions importOptions;
   PipelineOptions pipelineOptions;
   Progress progress;
@@ -132,10 +134,13 @@ private:
 int Compilation::checkOptions() {
   if (input.empty())
     return fail("no model given (--help shows how)");
-  if (!emitStage.empty()) {
+  if (emitStage == "llvm") {
+    wantsCode = true;
+    wanted = lastStage;
+  } else if (!emitStage.empty()) {
     wanted = parseStage(emitStage);
     if (!wanted)
-      return fail("--emit=" + emitStage + ": wanted imported, training, planned, partitioned, scheduled or lowered");
+      return fail("--emit=" + emitStage + ": wanted imported, training, planned, partitioned, scheduled, lowered or llvm");
   }
   if (auto wrong = parseShapes(shapes, importOptions.shapes))
     return fail("--shapes: " + *wrong);
@@ -184,20 +189,28 @@ int Compilation::print(mlir::ModuleOp module) {
   ToolOutputFile file(output.empty() ? "-" : output.getValue(), code, sys::fs::OF_None);
   if (code)
     return fail("cannot write '" + output + "': " + code.message());
-  module->print(file.os());
-  file.os() << "\n";
+  if (!wantsCode) {
+    module->print(file.os());
+    file.os() << "\n";
+  } else if (failed(printCode(module, programOptions(), file.os()))) {
+    return 1;
+  }
   file.keep();
   return 0;
 }
 
-int Compilation::writeProgram(mlir::ModuleOp module) {
+ProgramOptions Compilation::programOptions() const {
   ProgramOptions options;
   options.path = output.empty() ? "program" : output.getValue();
   options.input = input;
-  options.cpu = cpu;
+  options.cpu = *parseCpuLevel(cpu);
   if (randomWeights.getNumOccurrences())
     options.randomSeed = randomWeights;
-  if (failed(galvatron::writeProgram(module, options, [&](StringRef what) { progress.done(what); })))
+  return options;
+}
+
+int Compilation::writeProgram(mlir::ModuleOp module) {
+  if (failed(galvatron::writeProgram(module, programOptions(), [&](StringRef what) { progress.done(what); })))
     return 1;
   return 0;
 }
@@ -245,6 +258,7 @@ int main(int argc, char **argv) {
   registry.insert<nn::NNDialect, dist::DistDialect, pipe::PipeDialect, rt::RTDialect, mlir::func::FuncDialect,
                   mlir::LLVM::LLVMDialect>();
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  context.printOpOnDiagnostic(false); // what the user wrote is a model, and the message names its node
   Compilation compilation(context);
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv, overview);
