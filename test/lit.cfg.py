@@ -17,6 +17,11 @@ for name, value in (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CO
     config.environment[name] = value
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%source", config.galvatron_source_dir))
+config.substitutions.append(("%build", config.galvatron_build_dir))
 config.substitutions.append(("%inputs", os.path.join(config.galvatron_source_dir, "test", "Inputs")))
+# Preloaded into a program, it reports what the program allocates; a sanitizer's allocator goes another way.
+config.substitutions.append(("%allocations", os.path.join(config.galvatron_build_dir, "test", "Runtime", "libgalvatron-allocations.so")))
+if config.sanitize:
+    config.available_features.add("sanitizer")
 # A model written as text becomes one in bytes: %encode < model.txt > model.onnx
 config.substitutions.append(("%encode", "protoc --encode=onnx.ModelProto -I " + os.path.join(config.galvatron_build_dir, "onnx") + " onnx-ml.proto"))

@@ -6,16 +6,26 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 
 using namespace mlir;
 using namespace galvatron;
 
+/// A file of the runtime: in lib/galvatron beside the bin that this executable is in, wherever that is.
+static SmallString<128> findRuntimeFile(StringRef name) {
+  SmallString<128> path(llvm::sys::path::parent_path(llvm::sys::path::parent_path(
+      llvm::sys::fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&findRuntimeFile)))));
+  llvm::sys::path::append(path, "lib", "galvatron", name);
+  return path;
+}
+
 LogicalResult galvatron::linkProgram(StringRef object, StringRef program, Location loc) {
-  auto flags = llvm::MemoryBuffer::getFile(GALVATRON_LINK_FLAGS);
+  SmallString<128> library = findRuntimeFile("libgalvatron_rt.a"), flagsFile = findRuntimeFile("link_flags.txt");
+  auto flags = llvm::MemoryBuffer::getFile(flagsFile);
   if (!flags)
-    return emitError(loc) << "cannot read '" << GALVATRON_LINK_FLAGS << "': " << flags.getError().message();
-  SmallVector<StringRef> arguments = {GALVATRON_LINKER, object, "-o", program, "-fuse-ld=" GALVATRON_LD};
+    return emitError(loc) << "cannot read '" << flagsFile << "', which belongs to the runtime: " << flags.getError().message();
+  SmallVector<StringRef> arguments = {GALVATRON_LINKER, object, library, "-o", program, "-fuse-ld=" GALVATRON_LD};
   SmallVector<StringRef> lines;
   (*flags)->getBuffer().split(lines, '\n', -1, false);
   llvm::append_range(arguments, lines);

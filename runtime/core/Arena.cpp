@@ -3,6 +3,7 @@
 #include "core/Arena.h"
 
 #include "core/Error.h"
+#include "core/Memory.h"
 
 #include <cerrno>
 #include <cstring>
@@ -12,6 +13,7 @@
 namespace galvatron_rt {
 
 Arena::Arena(int64_t bytes) : bytes(bytes) {
+  requireMemory(bytes, readMachineMemory());
   constexpr int64_t hugePage = int64_t(2) << 20;
   int64_t page = sysconf(_SC_PAGESIZE);
   int64_t rounded = (bytes + page - 1) / page * page;
@@ -19,8 +21,11 @@ Arena::Arena(int64_t bytes) : bytes(bytes) {
     rounded = page;
   void *address =
       mmap(nullptr, rounded + hugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (address == MAP_FAILED)
-    fail("cannot allocate the arena of ", bytes, " bytes: ", std::strerror(errno));
+  if (address == MAP_FAILED) {
+    int code = errno;
+    fail("cannot allocate ", bytesText(bytes), " for tensors: ", std::strerror(code),
+         addressSpaceNote());
+  }
   uintptr_t first = reinterpret_cast<uintptr_t>(address);
   uintptr_t aligned = (first + hugePage - 1) / hugePage * hugePage;
   uintptr_t last = first + rounded + hugePage;

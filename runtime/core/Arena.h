@@ -9,7 +9,7 @@ namespace galvatron_rt {
 class Arena {
 public:
   /// Maps `bytes` zeroed bytes, aligned to a huge page and marked for huge pages. Throws an Error
-  /// that says how many bytes were wanted if the machine does not give them.
+  /// with the bytes that are needed and those that there are if the machine does not give them.
   explicit Arena(int64_t bytes);
   ~Arena();
   Arena(const Arena &) = delete;

@@ -15,6 +15,8 @@ namespace galvatron_rt {
 namespace {
 
 constexpr int64_t maxCount = int64_t(1) << 40;
+// More than any machine has, which Arena says; sums of it and a huge page are still numbers.
+constexpr int64_t maxArenaBytes = int64_t(1) << 60;
 
 template <typename... Parts> [[noreturn]] void bad(const Parts &...parts) {
   fail("program table: ", parts...);
@@ -192,7 +194,7 @@ void Image::checkScalar(int64_t index, int64_t role, int64_t elements, const cha
 
 void Image::checkConfig() const {
   const galvatron_rt_config_record &c = config();
-  if (c.arena_bytes < 0 || c.arena_bytes > maxCount)
+  if (c.arena_bytes < 0 || c.arena_bytes > maxArenaBytes)
     bad("arena_bytes is ", c.arena_bytes);
   if (c.threads < 1 || c.threads > 4096)
     bad("threads is ", c.threads);

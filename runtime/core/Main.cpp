@@ -1,6 +1,7 @@
 // Main.cpp: galvatron_rt_main, which is main() of every compiled program.
 #include "core/File.h"
 #include "core/Launch.h"
+#include "core/Memory.h"
 #include "core/Session.h"
 
 #include <cstdio>
@@ -40,9 +41,10 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     checkProcessor(image);
     settleThreads(image, argv);
     Job job(image);
-    std::string warning = threadWarning(image);
-    if (!warning.empty())
-      std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
+    for (const std::string &warning :
+         {threadWarning(image), memoryWarning(image.config().arena_bytes, readMachineMemory())})
+      if (!warning.empty())
+        std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
     Session session(raw, options, executablePath(argv[0]) + ".safetensors");
     session.announce();
     session.run();

@@ -126,7 +126,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.add_flag(
       "--nan-trace", options.nanTrace,
       "Look at every result for the first NaN or infinity and name the op that made it (slower)");
-  app.add_flag("--profile", options.profile, "Print at the end where the time of the steps went");
+  app.add_flag("--profile", options.profile, "Print at the end where the time of the steps went, and how much memory was used");
 
   try {
     // CLI11 takes the arguments last first, without the program's name.

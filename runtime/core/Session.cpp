@@ -2,6 +2,7 @@
 #include "core/Session.h"
 
 #include "core/Clock.h"
+#include "core/Memory.h"
 
 #include <algorithm>
 #include <cmath>
@@ -191,8 +192,12 @@ void Session::run() {
   progress.endLine();
   if (saver)
     saver->save();
-  if (options.profile)
+  if (options.profile) {
     std::fputs(executor.profileText().c_str(), stdout);
+    std::printf("peak memory %lld bytes, of which %lld are tensors\n",
+                static_cast<long long>(peakResidentBytes()),
+                static_cast<long long>(context.arena.size()));
+  }
 }
 
 } // namespace galvatron_rt

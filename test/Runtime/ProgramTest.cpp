@@ -1,6 +1,7 @@
 // ProgramTest.cpp: runs the sample program as a user does: flags, files, errors, MPI.
 #include "TestFiles.h"
 #include "checkpoint/SafeTensors.h"
+#include "core/Memory.h"
 
 #include <array>
 #include <cmath>
@@ -407,10 +408,35 @@ TEST_F(ProgramTest, AllocatesNothingLargeAfterTheFirstStep) {
   EXPECT_EQ(result.errors, "");
 }
 
+TEST_F(ProgramTest, SaysHowMuchMemoryIsNeeded) {
+  std::string errors = errorOf("--data=data", "SAMPLE=spare-64-tebibytes");
+  EXPECT_EQ(errors.rfind("sample: error: the program needs 70368744", 0), 0u) << errors;
+  EXPECT_NE(errors.find(" bytes (64.0 TiB) for tensors, this machine has "), std::string::npos)
+      << errors;
+  EXPECT_NE(errors.find("; compiled with more --micro-batches it needs less\n"), std::string::npos)
+      << errors;
+}
+
+TEST_F(ProgramTest, SaysThatTheAddressSpaceIsLimited) {
+#if defined(__SANITIZE_ADDRESS__) || defined(GALVATRON_SANITIZED)
+  GTEST_SKIP() << "the sanitizer needs terabytes of address space";
+#endif
+  if (readMachineMemory().total < int64_t(2) << 30)
+    GTEST_SKIP() << "this machine has less than 2 GiB";
+  std::string errors =
+      errorOf("--data=data", "SAMPLE=spare-gibibyte; export SAMPLE; ulimit -v 1000000;");
+  EXPECT_EQ(errors.rfind("sample: error: cannot allocate 10737", 0), 0u) << errors;
+  EXPECT_NE(errors.find(" bytes (1.0 GiB) for tensors: Cannot allocate memory (ulimit -v allows "
+                        "this process 1024000000 bytes (976.6 MiB), of which it uses "),
+            std::string::npos)
+      << errors;
+}
+
 TEST_F(ProgramTest, ProfilesFunctions) {
   Result result = run("--data=data --steps=2 --profile");
   EXPECT_EQ(result.status, 0);
   EXPECT_NE(result.output.find("  update\n"), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("\npeak memory "), std::string::npos) << result.output;
 }
 
 } // namespace

@@ -116,6 +116,7 @@ void buildSample(ImageBuilder &b, const SampleOptions &options) {
                                            : GALVATRON_RT_OPTIMIZER_SGD;
   b.config.random_weights = options.randomWeights;
   b.config.random_seed = 5;
+  b.config.arena_bytes += options.spareBytes;
   b.config.micro_batches = 2;
   b.config.batch_rows = rows;
   b.config.model_name = b.string("sample");

@@ -16,6 +16,7 @@ struct SampleOptions {
   bool randomWeights = false;
   int64_t threads = 2;
   int64_t ranks = 1;
+  int64_t spareBytes = 0; // that the arena has beyond what the sample uses
   std::string features;
 };
 

@@ -18,6 +18,10 @@ int main(int argc, char **argv) {
     options.threads = 64;
   if (has("2-ranks"))
     options.ranks = 2;
+  if (has("spare-gibibyte"))
+    options.spareBytes = int64_t(1) << 30;
+  if (has("spare-64-tebibytes"))
+    options.spareBytes = int64_t(64) << 40;
   if (has("amx"))
     options.features = "avx2,amx-fp16";
   ImageBuilder builder;

@@ -8,7 +8,8 @@
 
 namespace galvatron {
 
-/// Links `object` with the runtime. The linker and its flags are those that the compiler was configured with.
+/// Links `object` with the runtime, which lies in lib/galvatron beside the folder of this executable, with the flags that
+/// lie there too. The linker is the one that the compiler was configured with.
 mlir::LogicalResult linkProgram(llvm::StringRef object, llvm::StringRef program, mlir::Location loc);
 
 } // namespace galvatron
