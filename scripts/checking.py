@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 
 # Of safetensors, in the letters of Python's array.
 DTYPES = {"F64": "d", "F32": "f", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U8": "B", "BOOL": "B"}
@@ -105,8 +106,9 @@ def read_log(path):
 
 def run(command, timeout, log):
     """Runs a command, its output to a file; raises CommandFailed with the end of that output when it fails."""
-    environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-    with open(log, "w") as out:
+    # Each mpirun has a session folder of its own: one that ends removes the folder that it shares with others, maybe while they begin.
+    with tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True) as session, open(log, "w") as out:
+        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_orte_tmpdir_base=session)
         try:
             code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=timeout, env=environment).returncode
         except subprocess.TimeoutExpired:
