@@ -391,7 +391,7 @@ def main(argv):
             print(f"{name}: {type(error).__name__}: {str(error)[:400]}", flush=True)
     with open(os.path.join(folder, "ops-reference.json"), "w") as f:
         json.dump(record, f, indent=1, sort_keys=True)
-    safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, os.path.join(folder, "ops-reference.safetensors"))
+    safetensors.numpy.save_file({k: np.require(v, requirements="C") for k, v in arrays.items()}, os.path.join(folder, "ops-reference.safetensors"))
     if not worst:
         return 1
     largest = max(worst, key=worst.get)
