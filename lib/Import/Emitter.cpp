@@ -324,22 +324,64 @@ ImportValue Emitter::concat(ArrayRef<ImportValue> values, int64_t dim) {
   return ImportValue::tensorOf(concat(tensors, dim));
 }
 
-std::optional<ImportValue> Emitter::gather(const ImportValue &value, ArrayRef<Affine> indices,
-                                           ArrayRef<int64_t> shape) {
+/// A dimension along which several of the result's walk, each inside a step of the one before (16 i + j, with j below 16), is several
+/// dimensions. Splits dimension `size` so, with one index for each part, if no part ever carries into the next; appends it as it is otherwise.
+static void splitWalk(int64_t size, const Affine &index, ArrayRef<int64_t> shape, Shape &sizes, SmallVectorImpl<Affine> &indices) {
+  SmallVector<size_t> walkers;
+  for (auto [r, c] : enumerate(index.coefficients))
+    if (c != 0)
+      walkers.push_back(r);
+  llvm::sort(walkers, [&](size_t a, size_t b) { return index.coefficients[a] > index.coefficients[b]; });
+  Shape parts;
+  SmallVector<Affine> along;
+  int64_t step = size, rest = index.constant;
+  auto addPart = [&](int64_t nextStep, std::optional<size_t> walker) {
+    if (nextStep < 1 || step % nextStep)
+      return false;
+    Affine digit = Affine::constantOf(rest / nextStep, shape.size());
+    if (walker)
+      digit.coefficients[*walker] = 1;
+    parts.push_back(step / nextStep);
+    auto range = digit.range(shape);
+    along.push_back(digit);
+    step = nextStep;
+    rest %= nextStep;
+    return range && range->second < parts.back();
+  };
+  bool nested = walkers.size() > 1;
+  for (size_t walker : walkers)
+    nested = nested && addPart(index.coefficients[walker], walker);
+  if (nested && step > 1)
+    nested = addPart(1, std::nullopt);
+  if (!nested) {
+    parts = {size};
+    along = {index};
+  }
+  sizes.append(parts.begin(), parts.end());
+  indices.append(along.begin(), along.end());
+}
+
+std::optional<ImportValue> Emitter::gather(const ImportValue &value, ArrayRef<Affine> given, ArrayRef<int64_t> shape) {
   if (value.isKnown())
-    if (std::optional<ImportValue> known = gatherKnown(value, indices, shape))
+    if (std::optional<ImportValue> known = gatherKnown(value, given, shape))
       return known;
+  Shape whole;
+  SmallVector<Affine> indices;
+  for (auto [size, each] : zip(value.shape, given)) {
+    Affine index = each;
+    index.canonicalize(shape);
+    auto range = index.range(shape);
+    if (!range || range->first < 0 || range->second >= size)
+      return std::nullopt;
+    splitWalk(size, index, shape, whole, indices);
+  }
   // Each dimension of the tensor walks along at most one of the result's, all along different ones.
-  size_t rank = value.shape.size();
+  size_t rank = whole.size();
   Shape offsets(rank), sizes(rank, 1), steps(rank, 1);
   SmallVector<std::optional<size_t>> walker(rank);
   SmallVector<bool> taken(shape.size(), false);
   for (size_t d = 0; d < rank; ++d) {
-    Affine index = indices[d];
-    index.canonicalize(shape);
-    auto range = index.range(shape);
-    if (!range || range->first < 0 || range->second >= value.shape[d])
-      return std::nullopt;
+    const Affine &index = indices[d];
     offsets[d] = index.constant;
     for (auto [r, c] : enumerate(index.coefficients)) {
       if (c == 0)
@@ -352,7 +394,7 @@ std::optional<ImportValue> Emitter::gather(const ImportValue &value, ArrayRef<Af
       steps[d] = c;
     }
   }
-  Value tensor = slice(materialize(value), offsets, sizes, steps);
+  Value tensor = slice(reshape(materialize(value), whole), offsets, sizes, steps);
   // Drop what does not walk, order the rest as in the result, repeat along the others.
   Shape kept, dims;
   SmallVector<size_t> walkers;
