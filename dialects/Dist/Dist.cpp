@@ -185,23 +185,37 @@ LogicalResult ReshardOp::verify() {
   return success();
 }
 
+/// What relates a whole value and a piece of it along one dimension; `done` says what the op does to that dimension.
+static LogicalResult verifyPiece(Operation *op, MeshOp mesh, ArrayAttr axes, int64_t dim, RankedTensorType whole,
+                                 RankedTensorType piece, StringRef done) {
+  int64_t pieces = mesh.getAxesSize(axes);
+  if (dim < 0 || dim >= whole.getRank()) // C1
+    return op->emitOpError(done) << " dimension " << dim << " of a tensor of rank " << whole.getRank();
+  SmallVector<int64_t> shape(whole.getShape());
+  if (shape[dim] % pieces) // C3
+    return op->emitOpError("cuts dimension ") << dim << " of size " << shape[dim] << " into " << pieces
+                                              << " pieces, which does not divide it";
+  shape[dim] /= pieces;
+  auto expected = RankedTensorType::get(shape, whole.getElementType());
+  if (expected != piece) // C3
+    return op->emitOpError("has a piece of type ") << piece << " where a piece of the whole is " << expected;
+  return success();
+}
+
 LogicalResult SliceOp::verifySymbolUses(SymbolTableCollection &symbols) {
   FailureOr<MeshOp> mesh = lookupMesh(*this, symbols, getMeshAttr(), getAxes()); // C2
   if (failed(mesh))
     return failure();
-  auto whole = cast<RankedTensorType>(getValue().getType());
-  int64_t dim = getDim(), pieces = mesh->getAxesSize(getAxes());
-  if (dim < 0 || dim >= whole.getRank()) // C1
-    return emitOpError("slices dimension ") << dim << " of a tensor of rank " << whole.getRank();
-  SmallVector<int64_t> shape(whole.getShape());
-  if (shape[dim] % pieces) // C3
-    return emitOpError("cuts dimension ") << dim << " of size " << shape[dim] << " into " << pieces
-                                          << " pieces, which does not divide it";
-  shape[dim] /= pieces;
-  if (RankedTensorType::get(shape, whole.getElementType()) != getType()) // C3
-    return emitOpError("has a result of type ") << getType() << " where a piece of the operand is "
-                                                << RankedTensorType::get(shape, whole.getElementType());
-  return success();
+  return verifyPiece(*this, *mesh, getAxes(), getDim(), cast<RankedTensorType>(getValue().getType()),
+                     cast<RankedTensorType>(getType()), "slices");
+}
+
+LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<MeshOp> mesh = lookupMesh(*this, symbols, getMeshAttr(), getAxes()); // C2
+  if (failed(mesh))
+    return failure();
+  return verifyPiece(*this, *mesh, getAxes(), getDim(), cast<RankedTensorType>(getType()),
+                     cast<RankedTensorType>(getValue().getType()), "gathers");
 }
 
 LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {

@@ -176,4 +176,19 @@ def Dist_AllReduceOp : Dist_SymbolUse<"all_reduce", [Pure, AllTypesMatch<["value
   let assemblyFormat = "$monoid $value `over` $mesh $axes attr-dict `:` type($value)";
 }
 
+def Dist_AllGatherOp : Dist_SymbolUse<"all_gather", [Pure]> {
+  let summary = "the whole of a value of which each point along the axes has a piece; each gets it";
+  let description = [{
+    Over `"time"` the whole exists after the last micro-batch.
+
+    ```mlir
+    %all = dist.all_gather %mine dim 0 over @mesh ["time"] : tensor<4x32xf32> -> tensor<8x32xf32>
+    ```
+    C1: the dimension exists. C2: the mesh has the axes. C3: the operand's dimension is the result's divided by their sizes.
+  }];
+  let arguments = (ins Dist_Tensor:$value, I64Attr:$dim, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes);
+  let results = (outs Dist_Tensor:$result);
+  let assemblyFormat = "$value `dim` $dim `over` $mesh $axes attr-dict `:` type($value) `->` type($result)";
+}
+
 #endif

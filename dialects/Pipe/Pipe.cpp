@@ -134,8 +134,8 @@ LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 void ParameterOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getParameter()); }
 
-LogicalResult PieceOp::verify() {
-  auto whole = cast<RankedTensorType>(getValue().getType()), piece = cast<RankedTensorType>(getType());
+/// What relates a whole value and the rows of a micro-batch; `done` says what the row does with them.
+static LogicalResult verifyRows(Operation *row, RankedTensorType whole, RankedTensorType piece, int64_t microBatch, StringRef done) {
   SmallVector<int64_t> differing;
   if (whole.getRank() == piece.getRank())
     for (auto [i, sizes] : llvm::enumerate(llvm::zip(whole.getShape(), piece.getShape())))
@@ -143,14 +143,30 @@ LogicalResult PieceOp::verify() {
         differing.push_back(i);
   if (whole.getRank() != piece.getRank() || whole.getElementType() != piece.getElementType() ||
       differing.size() > 1) // C1
-    return emitOpError("takes a ") << piece << " out of a " << whole << ": they may differ only in one dimension";
+    return row->emitOpError(done) << " a " << piece << (done == "takes" ? " out of" : " into") << " a " << whole
+                                  << ": they may differ only in one dimension";
   if (differing.empty())
     return success();
   int64_t dim = differing.front();
   if (llvm::any_of(whole.getShape().take_front(dim), [](int64_t size) { return size != 1; })) // C2
-    return emitOpError("takes a piece along dimension ") << dim << " of a " << whole << ", which is not contiguous";
-  int64_t end = (int64_t(getMicroBatch()) + 1) * piece.getDimSize(dim);
+    return row->emitOpError(done) << " a piece along dimension " << dim << " of a " << whole << ", which is not contiguous";
+  int64_t end = (microBatch + 1) * piece.getDimSize(dim);
   if (end > whole.getDimSize(dim)) // C3
-    return emitOpError("takes rows up to ") << end << " of a value that has " << whole.getDimSize(dim);
+    return row->emitOpError(done) << " rows up to " << end << " of a value that has " << whole.getDimSize(dim);
+  return success();
+}
+
+LogicalResult PieceOp::verify() {
+  return verifyRows(*this, cast<RankedTensorType>(getValue().getType()), cast<RankedTensorType>(getType()), getMicroBatch(), "takes");
+}
+
+LogicalResult PlaceOp::verify() {
+  return verifyRows(*this, cast<RankedTensorType>(getType()), cast<RankedTensorType>(getValue().getType()), getMicroBatch(), "puts");
+}
+
+LogicalResult OutputOp::verify() {
+  int64_t rank = cast<RankedTensorType>(getValue().getType()).getRank();
+  if (getMicroBatch() && int64_t(getDim()) >= std::max<int64_t>(rank, 1)) // C1
+    return emitOpError("hands out pieces along dimension ") << getDim() << " of a tensor of rank " << rank;
   return success();
 }

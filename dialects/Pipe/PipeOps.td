@@ -134,9 +134,22 @@ def Pipe_InputOp : Pipe_Row<"input", [Pure]> {
 }
 
 def Pipe_OutputOp : Pipe_Row<"output"> {
-  let summary = "hands a value out: the loss, the gradient's norm, or a micro-batch's rows of an output";
-  let arguments = (ins StrAttr:$output, OptionalAttr<Pipe_MicroBatch>:$micro_batch, Pipe_Tensor:$value);
-  let assemblyFormat = "$output (`micro_batch` `(` $micro_batch^ `)`)? `,` $value attr-dict `:` type($value)";
+  let summary = "hands a value out: the loss, the gradient's norm, or a micro-batch's piece of an output";
+  let description = [{
+    Pieces follow each other along dimension `dim`.
+
+    ```mlir
+    pipe.output "y" micro_batch(1), %y : tensor<2x4xf32>
+    pipe.output "y_transposed" micro_batch(1) dim(1), %z : tensor<4x2xf32>
+    ```
+    C1: a piece has the dimension.
+  }];
+  let arguments = (ins StrAttr:$output, OptionalAttr<Pipe_MicroBatch>:$micro_batch,
+                       DefaultValuedAttr<Pipe_MicroBatch, "0">:$dim, Pipe_Tensor:$value);
+  let assemblyFormat = [{
+    $output (`micro_batch` `(` $micro_batch^ `)`)? (`dim` `(` $dim^ `)`)? `,` $value attr-dict `:` type($value)
+  }];
+  let hasVerifier = 1;
 }
 
 def Pipe_GradientOp : Pipe_SymbolRow<"gradient"> {
@@ -160,6 +173,27 @@ def Pipe_PieceOp : Pipe_Row<"piece", [Pure]> {
   let arguments = (ins Pipe_Tensor:$value, Pipe_MicroBatch:$micro_batch);
   let results = (outs Pipe_Tensor:$result);
   let assemblyFormat = "$value `micro_batch` `(` $micro_batch `)` attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Pipe_PlaceOp : Pipe_Row<"place",
+    [Pure, OptionalTypesMatchWith<"the value so far has the type of the result", "result", "whole", "$_self">]> {
+  let summary = "a value that is made piece by piece, with a micro-batch's rows in their place";
+  let description = [{
+    The other way round from `pipe.piece`. The first piece begins a new value, whose other rows are undefined; each later one is
+    written into the value so far, which no later row may read.
+
+    ```mlir
+    %all0 = pipe.place %first micro_batch(0) : tensor<4x32xf32> -> tensor<8x32xf32>
+    %all1 = pipe.place %second into %all0 micro_batch(1) : tensor<4x32xf32> -> tensor<8x32xf32>
+    ```
+    C1: the types differ in one dimension, or none. C2: dimensions before it have size one. C3: the rows are inside the result.
+  }];
+  let arguments = (ins Pipe_Tensor:$value, Optional<Pipe_Tensor>:$whole, Pipe_MicroBatch:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = [{
+    $value (`into` $whole^)? `micro_batch` `(` $micro_batch `)` attr-dict `:` type($value) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 

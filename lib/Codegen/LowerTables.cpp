@@ -230,7 +230,7 @@ LogicalResult TableLowering::lowerOutput(pipe::OutputOp output) {
   place.published = std::max(place.published, position[output]);
   bool pieces = output.getMicroBatch() && type.getRank();
   builder.create<rt::PublishOutputOp>(output.getLoc(), output.getOutputAttr(), place.slot,
-                                      pieces ? builder.getI64IntegerAttr(0) : IntegerAttr(),
+                                      pieces ? output.getDimAttr() : IntegerAttr(),
                                       builder.getI64IntegerAttr(output.getMicroBatch().value_or(0)));
   return success();
 }
@@ -259,6 +259,10 @@ LogicalResult TableLowering::lower(Operation *row) {
     buffers[input.getResult()] = view(tensor, type, input.getMicroBatch().value_or(0));
   } else if (auto piece = dyn_cast<pipe::PieceOp>(row)) {
     buffers[piece.getResult()] = view(buffers[piece.getValue()], piece.getType(), piece.getMicroBatch());
+  } else if (auto place = dyn_cast<pipe::PlaceOp>(row)) {
+    Value whole = place.getWhole() ? buffers[place.getWhole()] : makeSlot(place.getLoc(), place.getType(), "placed");
+    runHelper(place.getLoc(), "copy_", buffers[place.getValue()], view(whole, place.getValue().getType(), place.getMicroBatch()));
+    buffers[place.getResult()] = whole;
   } else if (auto zero = dyn_cast<pipe::ZeroOp>(row)) {
     Value slot = makeSlot(zero.getLoc(), zero.getType(), "zero");
     runHelper(zero.getLoc(), "zero_", {}, slot);

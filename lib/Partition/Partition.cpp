@@ -14,27 +14,108 @@ namespace galvatron {
 
 namespace {
 
-/// The axes of a dimension in one layout that follow those it has in another; nothing if the other has no prefix of them.
-std::optional<SmallVector<StringRef>> addedAxes(ArrayAttr from, ArrayAttr to) {
-  SmallVector<StringRef> added;
-  for (auto [i, axis] : llvm::enumerate(to)) {
-    if (i >= from.size())
+/// What leads from the axes of a dimension in one layout to those in another, innermost last.
+struct AxisMove {
+  SmallVector<StringRef> removed, added;
+  AxisMove(ArrayAttr from, ArrayAttr to) {
+    size_t common = 0;
+    while (common < from.size() && common < to.size() && from[common] == to[common])
+      ++common;
+    for (Attribute axis : from.getValue().drop_front(common))
+      removed.push_back(cast<StringAttr>(axis).getValue());
+    for (Attribute axis : to.getValue().drop_front(common))
       added.push_back(cast<StringAttr>(axis).getValue());
-    else if (from[i] != axis)
-      return std::nullopt;
   }
-  if (to.size() < from.size())
-    return std::nullopt;
-  return added;
+};
+
+/// Makes the moves that a reshard stands for.
+class ReshardLowering {
+public:
+  ReshardLowering(dist::ReshardOp reshard, dist::MeshOp mesh)
+      : reshard(reshard), mesh(mesh), builder(reshard), value(reshard.getValue()) {}
+  LogicalResult run();
+
+private:
+  LogicalResult gather(int64_t dim, ArrayRef<StringRef> axes);
+  LogicalResult slice(int64_t dim, ArrayRef<StringRef> axes);
+  void inRows(int64_t dim, ArrayRef<StringRef> axes, function_ref<void(int64_t)> make);
+  int64_t sizeOf(ArrayRef<StringRef> axes);
+  /// `value` in a type whose dimension `dim` has another size.
+  RankedTensorType resized(int64_t dim, int64_t size) {
+    SmallVector<int64_t> shape(nn::tensorType(value).getShape());
+    shape[dim] = size;
+    return nn::tensorType(value).clone(shape);
+  }
+
+  dist::ReshardOp reshard;
+  dist::MeshOp mesh;
+  OpBuilder builder;
+  Value value; ///< after the moves made so far
+};
+
+int64_t ReshardLowering::sizeOf(ArrayRef<StringRef> axes) {
+  int64_t size = 1;
+  for (StringRef axis : axes)
+    size *= mesh.getAxisSize(axis);
+  return size;
 }
 
-/// Replaces a reshard, whose operand has the type of a piece already, by what it stands for.
-LogicalResult lower(dist::ReshardOp reshard, dist::MeshOp mesh) {
-  dist::LayoutAttr from = getLayout(reshard.getValue()), to = reshard.getLayout();
+/// Over time a piece is a contiguous part of memory: where other dimensions with data come before `dim`, `make` moves a
+/// transposed value along dimension 0.
+void ReshardLowering::inRows(int64_t dim, ArrayRef<StringRef> axes, function_ref<void(int64_t)> make) {
+  RankedTensorType type = nn::tensorType(value);
+  if (!llvm::is_contained(axes, dist::timeAxis) ||
+      llvm::all_of(type.getShape().take_front(dim), [](int64_t size) { return size == 1; }))
+    return make(dim);
+  SmallVector<int64_t> there{dim}, back;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    if (i != dim)
+      there.push_back(i);
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    back.push_back(llvm::find(there, i) - there.begin());
+  auto transpose = [&](ArrayRef<int64_t> permutation) {
+    SmallVector<int64_t> shape;
+    for (int64_t i : permutation)
+      shape.push_back(nn::tensorType(value).getDimSize(i));
+    value = builder.create<nn::TransposeOp>(reshard.getLoc(), type.clone(shape), value, permutation);
+  };
+  transpose(there);
+  make(0);
+  transpose(back);
+}
+
+LogicalResult ReshardLowering::gather(int64_t dim, ArrayRef<StringRef> axes) {
+  if (llvm::is_contained(axes, dist::timeAxis))
+    for (Operation *user : reshard->getUsers())
+      if (hasStrategy(user))
+        return user->emitOpError("needs all of dimension ")
+               << dim << " of a value that is split over " << builder.getStrArrayAttr(axes)
+               << "; over \"time\" a value is whole only before the first micro-batch or after the last";
+  inRows(dim, axes, [&](int64_t dim) {
+    value = builder.create<dist::AllGatherOp>(reshard.getLoc(), resized(dim, nn::tensorType(value).getDimSize(dim) * sizeOf(axes)),
+                                              value, builder.getI64IntegerAttr(dim), reshard.getLayout().getMesh(),
+                                              builder.getStrArrayAttr(axes));
+  });
+  return success();
+}
+
+LogicalResult ReshardLowering::slice(int64_t dim, ArrayRef<StringRef> axes) {
+  int64_t size = nn::tensorType(value).getDimSize(dim), pieces = sizeOf(axes);
+  if (pieces == 0 || size % pieces)
+    return reshard.emitOpError("cuts dimension ") << dim << " of size " << size << " into " << pieces
+                                                  << " pieces, which does not divide it";
+  inRows(dim, axes, [&](int64_t dim) {
+    value = builder.create<dist::SliceOp>(reshard.getLoc(), resized(dim, size / pieces), value,
+                                          builder.getI64IntegerAttr(dim), reshard.getLayout().getMesh(), builder.getStrArrayAttr(axes));
+  });
+  return success();
+}
+
+/// Replaces the reshard, whose operand has the type of a piece already.
+LogicalResult ReshardLowering::run() {
+  dist::LayoutAttr from = getLayout(value), to = reshard.getLayout();
   if (!from)
     return reshard.emitOpError("has an operand without a layout (--dist-propagate-layouts adds them)");
-  OpBuilder builder(reshard);
-  Value value = reshard.getValue();
   // Partial results are combined first: what is split afterwards is whole then.
   for (dist::PartialAttr entry : from.getPartial())
     if (!to.getPartialOver(entry.getAxis().getValue()))
@@ -44,27 +125,16 @@ LogicalResult lower(dist::ReshardOp reshard, dist::MeshOp mesh) {
   for (dist::PartialAttr entry : to.getPartial())
     if (!from.getPartialOver(entry.getAxis().getValue()))
       return reshard.emitOpError("makes a partial result over ") << entry.getAxis() << " of a value that is none";
-  for (auto [dim, axes] : llvm::enumerate(llvm::zip(from.getDims(), to.getDims()))) {
-    std::optional<SmallVector<StringRef>> added = addedAxes(cast<ArrayAttr>(std::get<0>(axes)), cast<ArrayAttr>(std::get<1>(axes)));
-    if (!added) {
-      Operation *user = reshard->use_empty() ? reshard.getOperation() : *reshard->user_begin();
-      return user->emitOpError("needs all of dimension ")
-             << dim << " of a value that is split over " << std::get<0>(axes)
-             << "; over \"time\" a value is whole only before the first micro-batch or after the last";
-    }
-    if (added->empty())
-      continue;
-    SmallVector<int64_t> shape(nn::tensorType(value).getShape());
-    int64_t pieces = 1;
-    for (StringRef axis : *added)
-      pieces *= mesh.getAxisSize(axis);
-    if (pieces == 0 || shape[dim] % pieces)
-      return reshard.emitOpError("cuts dimension ") << dim << " of size " << shape[dim] << " into " << pieces
-                                                    << " pieces, which does not divide it";
-    shape[dim] /= pieces;
-    value = builder.create<dist::SliceOp>(reshard.getLoc(), nn::tensorType(value).clone(shape), value,
-                                          builder.getI64IntegerAttr(dim), to.getMesh(), builder.getStrArrayAttr(*added));
-  }
+  SmallVector<AxisMove> moves;
+  for (auto [before, after] : llvm::zip(from.getDims(), to.getDims()))
+    moves.emplace_back(cast<ArrayAttr>(before), cast<ArrayAttr>(after));
+  // What is split elsewhere afterwards is whole in between.
+  for (auto [dim, move] : llvm::enumerate(moves))
+    if (!move.removed.empty() && failed(gather(dim, move.removed)))
+      return failure();
+  for (auto [dim, move] : llvm::enumerate(moves))
+    if (!move.added.empty() && failed(slice(dim, move.added)))
+      return failure();
   reshard.replaceAllUsesWith(value);
   reshard.erase();
   return success();
@@ -83,7 +153,7 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
         continue;
       ok &= succeeded(retype.retype(function));
       for (auto reshard : llvm::make_early_inc_range(function.getOps<dist::ReshardOp>()))
-        ok = ok && succeeded(lower(reshard, *mesh));
+        ok = ok && succeeded(ReshardLowering(reshard, *mesh).run());
       function.setFunctionType(FunctionType::get(&getContext(), function.front().getArgumentTypes(),
                                                  function.front().getTerminator()->getOperandTypes()));
     }

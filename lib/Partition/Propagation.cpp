@@ -33,11 +33,23 @@ Propagation::State &Propagation::stateOf(Value value) {
 }
 
 void Propagation::conflict(Operation *op, const Twine &reason) {
-  if (pieces == 1) // one piece is the whole
+  if (pieces == 1) {
+    isUnsplit = true;
     return;
+  }
   ok = false;
   if (reported.insert(op).second)
     op->emitOpError() << reason;
+}
+
+/// Forgets all that was found for the axis.
+void Propagation::dropAxis() {
+  for (auto &[value, state] : states) {
+    for (auto &axes : state.dims)
+      llvm::erase(axes, axis);
+    llvm::erase_if(state.partial, [&](auto &entry) { return entry.first == axis; });
+  }
+  isUnsplit = false;
 }
 
 LogicalResult Propagation::run() {
@@ -59,6 +71,9 @@ LogicalResult Propagation::run() {
       continue;
     findPartial();
     checkPartial();
+    // One piece is the whole: where it cannot be a piece everywhere, it is one nowhere.
+    if (isUnsplit)
+      dropAxis();
   }
   return success(ok);
 }

@@ -62,6 +62,7 @@ private:
   bool isSource(mlir::Value value) const;
   mlir::func::FuncOp getCallee(mlir::Operation *call) const;
   void conflict(mlir::Operation *op, const llvm::Twine &reason);
+  void dropAxis();
   dist::LayoutAttr toAttr(const State &state) const;
   State &stateOf(mlir::Value value);
 
@@ -75,6 +76,7 @@ private:
   int64_t pieces = 1;    ///< its size
   llvm::SetVector<mlir::Operation *> worklist;
   llvm::DenseSet<mlir::Operation *> reported;
+  bool isUnsplit = false; ///< an axis of one piece met an op that cannot be computed from pieces
   bool ok = true;
 };
 

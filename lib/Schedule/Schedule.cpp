@@ -157,13 +157,15 @@ void TableWriter::collectContributions(Value value, Value whole) {
 
 LogicalResult TableWriter::collect() {
   bool ok = true;
-  DenseSet<Value> lateValues;
   for (Operation &op : step.front()) {
     if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
       monoidOf[reduce.getResult()] = reduce.getMonoid();
       collectContributions(reduce.getValue(), reduce.getResult());
       accumulation.insert(reduce);
-      lateValues.insert(reduce.getResult());
+      continue;
+    }
+    if (auto gather = dyn_cast<dist::AllGatherOp>(op); gather && isOverTime(gather)) {
+      each.insert(gather); // each piece goes to its place when it is made
       continue;
     }
     auto slice = dyn_cast<dist::SliceOp>(op);
@@ -182,10 +184,8 @@ LogicalResult TableWriter::collect() {
         each.insert(call);
         continue;
       }
-      if (phase.getValue() == pipe::Phase::Finish) {
+      if (phase.getValue() == pipe::Phase::Finish)
         late.insert(call);
-        lateValues.insert(call.result_begin(), call.result_end());
-      }
     } else if (isa<nn::SetParameterOp, nn::GradientOp>(op)) {
       late.insert(&op);
     } else if (!isa<nn::GetParameterOp, nn::AddOp, func::ReturnOp>(op)) {
@@ -221,8 +221,11 @@ Value TableWriter::slotOf(Value value) {
 void TableWriter::writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot) {
   for (int64_t number : outputs.lookup(value)) {
     auto name = step.getResultAttrOfType<StringAttr>(number, "nn.name");
+    auto layout = step.getResultAttrOfType<dist::LayoutAttr>(number, dist::layoutAttrName);
+    int64_t dim = layout ? std::max<int64_t>(layout.getSplitDim(dist::timeAxis), 0) : 0;
     builder.create<pipe::OutputOp>(value.getLoc(), name ? name : builder.getStringAttr("output" + Twine(number)),
-                                   microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr(), slot);
+                                   microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr(),
+                                   builder.getI64IntegerAttr(microBatch ? dim : 0), slot);
   }
 }
 
@@ -280,6 +283,12 @@ void TableWriter::writeOnce(Operation &op) {
 void TableWriter::writeEach(Operation &op, int64_t microBatch) {
   if (auto call = dyn_cast<func::CallOp>(op)) {
     writeRun(call, microBatch);
+  } else if (auto gather = dyn_cast<dist::AllGatherOp>(op)) {
+    Value piece = slotOf(gather.getValue());
+    Value &whole = slots[gather.getResult()];
+    whole = microBatches == 1 ? piece
+                              : builder.create<pipe::PlaceOp>(op.getLoc(), gather.getType(), piece, whole,
+                                                              builder.getI64IntegerAttr(microBatch)).getResult();
   } else {
     auto slice = cast<dist::SliceOp>(op);
     IntegerAttr number = builder.getI64IntegerAttr(microBatch);
@@ -339,7 +348,7 @@ LogicalResult TableWriter::write(StringRef name) {
       continue; // handed out piece by piece
     auto resultName = step.getResultAttrOfType<StringAttr>(number, "nn.name");
     builder.create<pipe::OutputOp>(value.getLoc(), resultName ? resultName : builder.getStringAttr("output" + Twine(number)),
-                                   IntegerAttr(), slotOf(value));
+                                   IntegerAttr(), builder.getI64IntegerAttr(0), slotOf(value));
   }
   return success();
 }

@@ -34,10 +34,12 @@ class Outliner {
 public:
   explicit Outliner(ModuleOp module) : symbols(module) {}
   void outline(Operation *op);
+  bool madeCall(Operation *call) const { return calls.contains(call); }
 
 private:
   SymbolTable symbols;
   SmallVector<std::pair<Operation *, func::FuncOp>> made; ///< the op inside, and its function
+  DenseSet<Operation *> calls;
 };
 
 void Outliner::outline(Operation *op) {
@@ -64,6 +66,7 @@ void Outliner::outline(Operation *op) {
   }
   auto call = builder.create<func::CallOp>(op->getLoc(), function, op->getOperands());
   call->setAttr(dist::stageAttrName, builder.getI64IntegerAttr(0));
+  calls.insert(call);
   op->replaceAllUsesWith(call.getResults());
   op->erase();
 }
@@ -79,13 +82,13 @@ class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
           arithmetic.push_back(&op);
       for (Operation *op : arithmetic)
         outliner.outline(op);
-      ok &= succeeded(number(step));
+      ok &= succeeded(number(step, outliner));
     }
     if (!ok)
       signalPassFailure();
   }
 
-  LogicalResult number(func::FuncOp step) {
+  LogicalResult number(func::FuncOp step, const Outliner &outliner) {
     // What a value is of: a micro-batch, or the step before (nothing) or after all micro-batches.
     DenseMap<Value, pipe::Phase> phaseOf;
     DenseMap<Attribute, IntegerAttr> numberOf; // dist.call to pipe.call
@@ -101,15 +104,20 @@ class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
         }
       if (auto slice = dyn_cast<dist::SliceOp>(op))
         each |= isOverTime(slice);
-      if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
+      if (isCompletedOverTime(&op)) {
         each = false;
         after = true;
       }
       auto call = dyn_cast<func::CallOp>(op);
       // A call with a strategy runs for each micro-batch whatever it reads; one of the plan without runs once. What was outlined
       // here goes by what it reads.
-      if (call && call->hasAttr(dist::strategyAttrName))
+      if (call && call->hasAttr(dist::strategyAttrName)) {
         each = true;
+      } else if (call && !outliner.madeCall(call)) {
+        // What every micro-batch makes the same is there after the last one.
+        after |= each;
+        each = false;
+      }
       for (Value result : op.getResults())
         if (each || after)
           phaseOf[result] = each ? pipe::Phase::Forward : pipe::Phase::Finish;

@@ -28,6 +28,14 @@ template <typename Move> bool isOverTime(Move move) {
   return llvm::is_contained(move.getAxes().template getAsValueRange<mlir::StringAttr>(), dist::timeAxis);
 }
 
+/// Whether an op's result exists only after the last micro-batch, out of something of each.
+inline bool isCompletedOverTime(mlir::Operation *op) {
+  if (auto reduce = mlir::dyn_cast<dist::AllReduceOp>(op))
+    return isOverTime(reduce);
+  auto gather = mlir::dyn_cast<dist::AllGatherOp>(op);
+  return gather && isOverTime(gather);
+}
+
 } // namespace galvatron
 
 #endif

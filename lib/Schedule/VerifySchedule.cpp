@@ -95,17 +95,20 @@ void TableVerifier::verifyUses() {
     if (once ? row.use_empty() && row.getNumResults() > 0 : llvm::any_of(row.getResults(), [](Value v) { return v.use_empty(); }))
       if (!isa<pipe::ParameterOp>(row))
         fail(&row) << "makes a value that no row uses";
-    if (!run)
-      continue;
-    for (auto [result, argument] : accumulates(run)) {
-      if (argument >= int64_t(run.getNumOperands()))
-        continue; // reported where the function is checked
-      for (Operation *user : run.getOperand(argument).getUsers())
-        if (run->isBeforeInBlock(user)) {
-          fail(user) << "reads a value that an earlier row has added to in place";
+    auto checkOverwritten = [&](Value value, StringRef done) {
+      for (Operation *user : value.getUsers())
+        if (row.isBeforeInBlock(user)) {
+          fail(user) << "reads a value that an earlier row has " << done << " in place";
           break;
         }
-    }
+    };
+    if (auto place = dyn_cast<pipe::PlaceOp>(row); place && place.getWhole())
+      checkOverwritten(place.getWhole(), "written to");
+    if (!run)
+      continue;
+    for (auto [result, argument] : accumulates(run))
+      if (argument < int64_t(run.getNumOperands())) // otherwise reported where the function is checked
+        checkOverwritten(run.getOperand(argument), "added to");
   }
 }
 
@@ -131,6 +134,14 @@ void TableVerifier::verifySums() {
     if (once && !isa<pipe::OutputOp>(row))
       for (Value operand : row.getOperands())
         check(&row, operand);
+    if (auto place = dyn_cast<pipe::PlaceOp>(row)) {
+      DenseSet<Contribution> all = contributions.lookup(place.getValue());
+      if (place.getWhole()) {
+        DenseSet<Contribution> before = contributions.lookup(place.getWhole());
+        all.insert(before.begin(), before.end());
+      }
+      contributions[place.getResult()] = std::move(all);
+    }
     if (!run || once)
       continue;
     for (OpResult result : run.getOutputs())

@@ -1,6 +1,7 @@
 // RUN: galvatron-opt %s --dist-partition -split-input-file -verify-diagnostics
 
 dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
 func.func private @block(%x: tensor<4xf32> {dist.layout = #dist.layout<@mesh, [["time"]]>})
     -> (tensor<4xf32> {dist.layout = #dist.layout<@mesh, [["time"]]>}) {
   return %x : tensor<4xf32>
@@ -13,7 +14,7 @@ func.func @step(%x: tensor<4xf32> {dist.layout = #dist.layout<@mesh, [[]]>}) {
   %1 = call @block(%0) {dist.layouts = [#dist.layout<@mesh, [["time"]]>]} : (tensor<4xf32>) -> tensor<4xf32>
   %2 = dist.reshard %1 to <@mesh, [[]]> : tensor<4xf32>
   // expected-error@+1 {{needs all of dimension 0 of a value that is split over ["time"]; over "time" a value is whole only before the first micro-batch or after the last}}
-  call @update(%2) : (tensor<4xf32>) -> ()
+  call @update(%2) {dist.strategy = @s0} : (tensor<4xf32>) -> ()
   return
 }
 

@@ -55,3 +55,45 @@ func.func @step(%x: tensor<8x6xf32> {dist.layout = #dist.layout<@mesh, [[], []]>
   call @block(%0) : (tensor<8x6xf32>) -> ()
   return
 }
+
+// -----
+
+// What runs once a step reads a split value whole, after the last micro-batch.
+dist.mesh @mesh() micro_batches(2)
+// CHECK-LABEL: func.func @step
+// CHECK: %[[PIECE:.*]] = dist.slice %{{.*}} dim 0 over @mesh ["time"] : tensor<4x2xf32> -> tensor<2x2xf32>
+// CHECK: %[[Y:.*]] = call @block(%[[PIECE]])
+// CHECK: %[[ALL:.*]] = dist.all_gather %[[Y]] dim 0 over @mesh ["time"] : tensor<2x2xf32> -> tensor<4x2xf32>
+// CHECK: call @update(%[[ALL]])
+func.func private @block(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [["time"], []]>})
+    -> (tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [["time"], []]>}) {
+  return %x : tensor<4x2xf32>
+}
+func.func private @update(%x: tensor<4x2xf32>) {
+  return
+}
+func.func @step(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [[], []]>}) {
+  %0 = dist.reshard %x to <@mesh, [["time"], []]> : tensor<4x2xf32>
+  %1 = call @block(%0) {dist.layouts = [#dist.layout<@mesh, [["time"], []]>]} : (tensor<4x2xf32>) -> tensor<4x2xf32>
+  %2 = dist.reshard %1 to <@mesh, [[], []]> : tensor<4x2xf32>
+  call @update(%2) : (tensor<4x2xf32>) -> ()
+  return
+}
+
+// -----
+
+// A micro-batch's piece is contiguous in memory: where the batch is no leading dimension, it is moved there and back.
+dist.mesh @mesh() micro_batches(2)
+// CHECK-LABEL: func.func @step
+// CHECK: %[[FIRST:.*]] = nn.transpose %{{.*}} [2, 0, 1] : tensor<2x3x4xf32> -> tensor<4x2x3xf32>
+// CHECK: %[[PIECE:.*]] = dist.slice %[[FIRST]] dim 0 over @mesh ["time"] : tensor<4x2x3xf32> -> tensor<2x2x3xf32>
+// CHECK: %[[BACK:.*]] = nn.transpose %[[PIECE]] [1, 2, 0] : tensor<2x2x3xf32> -> tensor<2x3x2xf32>
+// CHECK: call @block(%[[BACK]])
+func.func private @block(%x: tensor<2x3x4xf32> {dist.layout = #dist.layout<@mesh, [[], [], ["time"]]>}) {
+  return
+}
+func.func @step(%x: tensor<2x3x4xf32> {dist.layout = #dist.layout<@mesh, [[], [], []]>}) {
+  %0 = dist.reshard %x to <@mesh, [[], [], ["time"]]> : tensor<2x3x4xf32>
+  call @block(%0) : (tensor<2x3x4xf32>) -> ()
+  return
+}

@@ -102,14 +102,16 @@ func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> (tensor<4xf32>, tensor<4xf
 
 // -----
 
-// With one micro-batch, what needs all of a value has it.
+// With one micro-batch, what needs all of a value has it, and nothing is said to be split.
 // CHECK-LABEL: func.func private @block
+// CHECK-NOT: "time"
 dist.mesh @mesh() micro_batches(1)
 dist.strategy @s0 on @mesh {batch = ["time"]}
 func.func private @block(%x: tensor<4xf32>) -> tensor<4xf32> {
   %0 = nn.softmax %x 0 : tensor<4xf32>
   return %0 : tensor<4xf32>
 }
+// CHECK: func.func @step
 func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
   %y = call @block(%x) {dist.strategy = @s0} : (tensor<4xf32>) -> tensor<4xf32>
   return %y : tensor<4xf32>

@@ -41,3 +41,23 @@ func.func @step(%x: tensor<2x2xf32>) -> tensor<2xf32> {
   %6 = nn.mul %5, %half : tensor<2xf32>
   return %6 : tensor<2xf32>
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(1)
+func.func private @f(%x: tensor<2xf32>) -> tensor<2xf32> {
+  return %x : tensor<2xf32>
+}
+func.func private @update(%x: tensor<2xf32>) -> tensor<2xf32> {
+  return %x : tensor<2xf32>
+}
+
+// A call that the plan leaves out of the micro-batches runs once a step, also if it reads what no move makes whole.
+// CHECK-LABEL: func.func @step(
+func.func @step(%x: tensor<2xf32>) -> tensor<2xf32> {
+  // CHECK: call @f({{.*}}pipe.phase = #pipe<phase forward>}
+  %0 = call @f(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<2xf32>) -> tensor<2xf32>
+  // CHECK: call @update({{.*}}pipe.phase = #pipe<phase finish>}
+  %1 = call @update(%0) : (tensor<2xf32>) -> tensor<2xf32>
+  return %1 : tensor<2xf32>
+}

@@ -111,3 +111,20 @@ pipe.table @train stage(0) micro_batches(1) {
   %2 = pipe.zero : tensor<2xf32>
   %3 = pipe.run @h(%2) forward(2) micro_batch(0) : (tensor<2xf32>) -> tensor<f32>
 }
+
+// -----
+
+func.func private @f() -> tensor<2xf32>
+func.func private @update(%g: tensor<4xf32>) -> tensor<4xf32>
+pipe.table @train stage(0) micro_batches(2) {
+  %0 = pipe.run @f() forward(0) micro_batch(0) : () -> tensor<2xf32>
+  %1 = pipe.place %0 micro_batch(0) : tensor<2xf32> -> tensor<4xf32>
+  %2 = pipe.run @f() forward(0) micro_batch(1) : () -> tensor<2xf32>
+  %3 = pipe.place %2 into %1 micro_batch(1) : tensor<2xf32> -> tensor<4xf32>
+  // expected-error@+2 {{reads a sum without the contribution of call 0 for micro-batch 1}}
+  // expected-error@+1 {{reads a value that an earlier row has written to in place}}
+  %4 = pipe.run @update(%1) finish(1) : (tensor<4xf32>) -> tensor<4xf32>
+  %5 = pipe.run @update(%3) finish(2) : (tensor<4xf32>) -> tensor<4xf32>
+  pipe.output "a", %4 : tensor<4xf32>
+  pipe.output "b", %5 : tensor<4xf32>
+}

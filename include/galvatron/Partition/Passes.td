@@ -57,7 +57,7 @@ def DistPartitionPass : Pass<"dist-partition", "::mlir::ModuleOp"> {
   let summary = "gives every value the shape that one device has at one time";
   let description = [{
     Types become those of a piece, as the layouts say, and each `dist.reshard` becomes the move that it stands
-    for: `dist.slice` from whole to split, `dist.all_reduce` from partial to whole. Inputs and parameters stay
+    for: `dist.slice` from whole to split, `dist.all_gather` from split to whole, `dist.all_reduce` from partial to whole. Inputs and parameters stay
     whole at the step; calls see pieces.
 
     ```mlir
@@ -69,7 +69,7 @@ def DistPartitionPass : Pass<"dist-partition", "::mlir::ModuleOp"> {
     %y = func.call @block.forward(%0, %w) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
     ```
   }];
-  let dependentDialects = ["::galvatron::dist::DistDialect"];
+  let dependentDialects = ["::galvatron::dist::DistDialect", "::galvatron::nn::NNDialect"];
 }
 
 def VerifyPartitionedPass : Pass<"verify-partitioned", "::mlir::ModuleOp"> {

@@ -112,8 +112,38 @@ func.func @f(%x: tensor<8x2xf32>) {
 dist.mesh @mesh() micro_batches(2)
 func.func @f(%x: tensor<8x2xf32>) {
   // slice C3
-  // expected-error@+1 {{has a result of type 'tensor<2x2xf32>' where a piece of the operand is 'tensor<4x2xf32>'}}
+  // expected-error@+1 {{has a piece of type 'tensor<2x2xf32>' where a piece of the whole is 'tensor<4x2xf32>'}}
   %0 = dist.slice %x dim 0 over @mesh ["time"] : tensor<8x2xf32> -> tensor<2x2xf32>
+  return
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+func.func @f(%x: tensor<4x2xf32>) {
+  // all_gather C1
+  // expected-error@+1 {{gathers dimension 2 of a tensor of rank 2}}
+  %0 = dist.all_gather %x dim 2 over @mesh ["time"] : tensor<4x2xf32> -> tensor<8x2xf32>
+  return
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+func.func @f(%x: tensor<4x2xf32>) {
+  // all_gather C2
+  // expected-error@+1 {{names axis "a", which @mesh does not have}}
+  %0 = dist.all_gather %x dim 0 over @mesh ["a"] : tensor<4x2xf32> -> tensor<8x2xf32>
+  return
+}
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+func.func @f(%x: tensor<4x2xf32>) {
+  // all_gather C3
+  // expected-error@+1 {{has a piece of type 'tensor<4x2xf32>' where a piece of the whole is 'tensor<2x2xf32>'}}
+  %0 = dist.all_gather %x dim 0 over @mesh ["time"] : tensor<4x2xf32> -> tensor<4x2xf32>
   return
 }
 

@@ -16,6 +16,8 @@ func.func @moves(%x: tensor<8x4xf32> {dist.layout = #dist.layout<@four, [["time"
   %0 = dist.reshard %x to <@four, [[], ["b"]]> : tensor<8x4xf32>
   // CHECK: dist.slice %{{.*}} dim 0 over @four ["time", "a"] : tensor<8x4xf32> -> tensor<2x4xf32>
   %1 = dist.slice %x dim 0 over @four ["time", "a"] : tensor<8x4xf32> -> tensor<2x4xf32>
+  // CHECK: dist.all_gather %{{.*}} dim 0 over @four ["time", "a"] : tensor<2x4xf32> -> tensor<8x4xf32>
+  %3 = dist.all_gather %1 dim 0 over @four ["time", "a"] : tensor<2x4xf32> -> tensor<8x4xf32>
   // CHECK: dist.all_reduce max %{{.*}} over @four ["b"] : tensor<f32>
   %2 = dist.all_reduce max %y over @four ["b"] : tensor<f32>
   return

@@ -110,3 +110,39 @@ pipe.table @train stage(0) micro_batches(2) {
   // expected-error@+1 {{takes rows up to 10 of a value that has 8}}
   %p = pipe.piece %x micro_batch(1) : tensor<8x4xf32> -> tensor<5x4xf32>
 }
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // place C1
+  // expected-error@+1 {{puts a 'tensor<4x4xf32>' into a 'tensor<8x2xf32>': they may differ only in one dimension}}
+  %p = pipe.place %x micro_batch(0) : tensor<4x4xf32> -> tensor<8x2xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // place C2
+  // expected-error@+1 {{puts a piece along dimension 1 of a 'tensor<4x8xf32>', which is not contiguous}}
+  %p = pipe.place %x micro_batch(0) : tensor<4x4xf32> -> tensor<4x8xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // place C3
+  // expected-error@+1 {{puts rows up to 8 of a value that has 6}}
+  %p = pipe.place %x micro_batch(1) : tensor<4x4xf32> -> tensor<6x4xf32>
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // output C1
+  // expected-error@+1 {{hands out pieces along dimension 2 of a tensor of rank 2}}
+  pipe.output "y" micro_batch(0) dim(2), %x : tensor<4x4xf32>
+}

@@ -23,11 +23,17 @@ pipe.table @train stage(0) micro_batches(2) {
   %x = pipe.input "x" micro_batch(1) : tensor<2x4xf32>
   // CHECK: %[[PIECE:.*]] = pipe.piece %[[MASK]] micro_batch(1) : tensor<4x4xf32> -> tensor<2x4xf32>
   %piece = pipe.piece %mask micro_batch(1) : tensor<4x4xf32> -> tensor<2x4xf32>
+  // CHECK: %[[PLACED:.*]] = pipe.place %[[PIECE]] micro_batch(0) : tensor<2x4xf32> -> tensor<4x4xf32>
+  %placed0 = pipe.place %piece micro_batch(0) : tensor<2x4xf32> -> tensor<4x4xf32>
+  // CHECK: pipe.place %[[PIECE]] into %[[PLACED]] micro_batch(1) : tensor<2x4xf32> -> tensor<4x4xf32>
+  %placed1 = pipe.place %piece into %placed0 micro_batch(1) : tensor<2x4xf32> -> tensor<4x4xf32>
   // CHECK: pipe.run @forward_of_block(%[[X]], %w) forward(1) micro_batch(1)
   %y, %loss = pipe.run @forward_of_block(%x, %w) forward(1) micro_batch(1)
     : (tensor<2x4xf32>, tensor<4x4xf32>) -> (tensor<2x4xf32>, tensor<f32>)
   // CHECK: pipe.output "y" micro_batch(1), %{{.*}} : tensor<2x4xf32>
   pipe.output "y" micro_batch(1), %y : tensor<2x4xf32>
+  // CHECK: pipe.output "y_transposed" micro_batch(1) dim(1), %{{.*}} : tensor<2x4xf32>
+  pipe.output "y_transposed" micro_batch(1) dim(1), %y : tensor<2x4xf32>
   %g = pipe.run @backward_of_block(%x, %piece, %zero) backward(1) micro_batch(1)
     : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   // CHECK: pipe.output "loss", %{{.*}} : tensor<f32>
