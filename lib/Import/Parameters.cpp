@@ -87,12 +87,16 @@ void Parameters::warnFolded(const ParameterInfo &info, ArrayRef<std::string> ori
 }
 
 void Parameters::classify() {
-  // Running statistics of a batch normalization are no parameters, whatever the file says or leaves out.
-  llvm::StringSet<> statistics;
-  for (const onnx::NodeProto &node : model.graph().node())
+  // Running statistics of a batch normalization are no parameters, whatever the file says or leaves out. And a table
+  // whose rows are looked up is what it was, if a fold made it: one that does nothing, such as a transposition to itself.
+  llvm::StringSet<> statistics, lookedUp;
+  for (const onnx::NodeProto &node : model.graph().node()) {
     if (node.op_type() == "BatchNormalization")
       for (int i = 3; i < node.input_size(); ++i)
         statistics.insert(node.input(i));
+    if ((node.op_type() == "Gather" || node.op_type() == "GatherND") && node.input_size() > 0)
+      lookedUp.insert(node.input(0));
+  }
   for (const onnx::TensorProto &tensor : model.graph().initializer()) {
     bool isFloat = tensor.data_type() == onnx::TensorProto::FLOAT || tensor.data_type() == onnx::TensorProto::FLOAT16 ||
                    tensor.data_type() == onnx::TensorProto::BFLOAT16 || tensor.data_type() == onnx::TensorProto::DOUBLE;
@@ -111,14 +115,19 @@ void Parameters::classify() {
       if (origins.size() == 1 && tensor.dims_size() == 2 && looksLikeParameter(origins[0], signatureSet, kinds)) {
         info->kind = nn::ParameterKind::Trainable;
         info->saved = origins[0];
-        info->transposed = true;
+        info->transposed = !lookedUp.contains(tensor.name());
       } else {
         warnFolded(*info, origins);
       }
     } else if (!hasMetadata && tensor.dims_size() >= 1) {
       info->kind = nn::ParameterKind::Trainable;
     } else if (signatureSet.contains(tensor.name())) {
-      info->kind = nn::ParameterKind::Trainable;
+      // Where the file says of others that they are parameters, this one was one, and keeps the name alone: a
+      // convolution's weight that a normalization was folded into.
+      if (kinds.empty())
+        info->kind = nn::ParameterKind::Trainable;
+      else
+        warnFolded(*info, tensor.name());
     }
     if (statistics.contains(tensor.name()))
       info->kind = nn::ParameterKind::Constant;
@@ -323,6 +332,29 @@ LogicalResult Parameters::applyFreeze() {
   return success(ok);
 }
 
+/// Says which parameters of the PyTorch model have no tensor of the file that trains: unused there, or folded away.
+void Parameters::warnMissing() {
+  llvm::StringSet<> known;
+  for (auto &[name, info] : table) {
+    known.insert(info->saved);
+    for (const std::string &alias : info->aliases)
+      known.insert(alias);
+    if (auto origin = folded.find(name); origin != folded.end())
+      for (const std::string &one : origin->second) // warnFolded named it
+        known.insert(one);
+  }
+  SmallVector<StringRef> missing;
+  for (const std::string &name : signature)
+    if (!known.contains(name))
+      missing.push_back(name);
+  if (missing.empty())
+    return;
+  InFlightDiagnostic warning = emitWarning(UnknownLoc::get(model.context))
+                               << missing.size() << " parameters of the PyTorch model are not in this file and do not train: ";
+  llvm::interleaveComma(missing, warning, [&](StringRef name) { warning << "'" << name << "'"; });
+  warning << "; --alias says if one is tied to another";
+}
+
 /// Exporters merge initializers of equal value. One vector that modules far apart share is probably several.
 void Parameters::warnShared() {
   for (auto &[name, info] : table) {
@@ -354,6 +386,7 @@ LogicalResult Parameters::analyze() {
   bool ok = succeeded(applyAliases());
   ok &= succeeded(applyFreeze());
   warnShared();
+  warnMissing();
   // Two initializers of one name that are not the same tensor: the second keeps the file's own name.
   llvm::StringSet<> saved;
   for (auto &[name, info] : table)

@@ -60,6 +60,7 @@ private:
   mlir::LogicalResult applyFreeze();
   void warnFolded(const ParameterInfo &info, llvm::ArrayRef<std::string> origins);
   void warnShared();
+  void warnMissing();
 
   struct Use {
     const onnx::NodeProto *node;
