@@ -95,7 +95,7 @@ def write_npy(path, tensor):
 
 
 def read_log(path):
-    """The log's steps; evaluation rows have an eval_loss instead of a loss."""
+    """The log's rows, one a step."""
     try:
         with open(path) as f:
             rows = [json.loads(line) for line in f if line.strip()]
