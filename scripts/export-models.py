@@ -4,7 +4,7 @@
   export-models.py main    OUT [FAMILY...]    the four main families in four export variants each   (test/Inputs)
   export-models.py extra   OUT [FAMILY...]    other architectures, one export each                  (test/Inputs/extra)
   export-models.py example OUT                a character-level GPT-2                               (examples/tiny-gpt2)
-  export-models.py wide    OUT                two blocks as wide as GPT-2's smallest, no weights    (test/Inputs/wide-gpt2)
+  export-models.py wide    OUT [BLOCKS]       two blocks as wide as GPT-2's smallest, no weights    (test/Inputs/wide-gpt2)
   export-models.py list
 
 Made with torch 2.15.0, transformers 5.23.0, onnx 1.23.2, onnxscript 0.7.2 and safetensors; onnxruntime, where it is installed, checks that each
@@ -439,10 +439,10 @@ def export_example(out):
     write_folder(out, model, inputs, labels, {"model.onnx": {}}, steps, ["plain"], with_tensors=False)
 
 
-def export_wide(out):
+def export_wide(out, blocks="2"):
     """For looking at code and at memory: what a model's blocks compile to does not depend on how many there are. The weights file is named, but not left there."""
     torch.manual_seed(0)
-    model = hf.GPT2LMHeadModel(hf.GPT2Config(n_layer=2, use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
+    model = hf.GPT2LMHeadModel(hf.GPT2Config(n_layer=int(blocks), use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() < 2:
@@ -464,7 +464,7 @@ def main(argv):
         return 2
     if argv[1] in alone:
         os.makedirs(argv[2], exist_ok=True)
-        alone[argv[1]](argv[2])
+        alone[argv[1]](*argv[2:])
         return 0
     families = tables[argv[1]]()
     unknown = [name for name in argv[3:] if name not in families]

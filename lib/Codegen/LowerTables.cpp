@@ -20,6 +20,7 @@ namespace {
 /// The program that the tables of all modes share, and the tensors that it declares.
 struct Program {
   rt::ProgramOp op;
+  SymbolTable symbols;
   llvm::StringMap<rt::ParameterOp> parameters;
   llvm::StringMap<rt::TensorOp> tensors;
 };
@@ -27,7 +28,7 @@ struct Program {
 class TableLowering {
 public:
   TableLowering(pipe::TableOp table, Program &program)
-      : table(table), program(program), module(table->getParentOfType<ModuleOp>()), builder(table.getContext()) {}
+      : table(table), program(program), builder(table.getContext()) {}
   LogicalResult run();
 
 private:
@@ -45,7 +46,6 @@ private:
 
   pipe::TableOp table;
   Program &program;
-  ModuleOp module;
   OpBuilder builder;
   llvm::DenseMap<Value, Value> buffers;
   llvm::DenseMap<Value, int64_t> lastUse; // of the value and its pieces; rows count from 0
@@ -117,12 +117,13 @@ void TableLowering::runHelper(Location loc, StringRef kind, ValueRange inputs, V
   auto type = cast<rt::BufferType>(output.getType());
   llvm::interleave(type.getShape(), stream, [&](int64_t size) { stream << size; }, "x");
   stream << (type.getShape().empty() ? "" : "x") << type.getElementType();
-  if (!module.lookupSymbol(name)) {
+  if (!program.symbols.lookup(name)) {
     OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPoint(table);
+    builder.clearInsertionPoint();
     SmallVector<Type> types(inputs.size() + 1, type);
     auto function = builder.create<func::FuncOp>(loc, name, builder.getFunctionType(types, {}));
     function.setPrivate();
+    program.symbols.insert(function, Block::iterator(table));
     function->setAttr(rt::outsAttr, builder.getI64IntegerAttr(1));
     Block *block = function.addEntryBlock();
     builder.setInsertionPointToStart(block);
@@ -180,7 +181,7 @@ Value TableLowering::placeResult(pipe::RunOp run, OpResult result) {
 }
 
 LogicalResult TableLowering::lowerRun(pipe::RunOp run) {
-  auto callee = module.lookupSymbol<func::FuncOp>(run.getCallee());
+  auto callee = program.symbols.lookup<func::FuncOp>(run.getCallee());
   if (!callee || !callee->hasAttr(rt::outsAttr))
     return run.emitOpError("runs @") << run.getCallee() << ", which is no stage function";
   SmallVector<Value> inputs, outputs(run.getNumResults());
@@ -294,8 +295,8 @@ LogicalResult galvatron::lowerTables(ArrayRef<pipe::TableOp> tables, int64_t thr
   pipe::TableOp first = tables.front();
   auto module = first->getParentOfType<ModuleOp>();
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  Program program;
-  program.op = builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches());
+  Program program{builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches()),
+                  SymbolTable(module), {}, {}};
 
   // A parameter that no row reads is saved all the same; a table of the file that nobody reads is not kept.
   llvm::StringSet<> used;

@@ -102,15 +102,15 @@ mlir::LogicalResult galvatron::emitObject(mlir::ModuleOp module, const ObjectOpt
   code->setTargetTriple(machine->getTargetTriple().str());
   // Code uses what its level has and nothing else, but is scheduled for the machine at hand. The level's own default is
   // not to use 512-bit vectors where it has them.
-  for (llvm::Function &function : *code) {
-    if (function.isDeclaration())
-      continue;
-    function.addFnAttr("target-cpu", processorName(options.cpu));
-    if (options.cpu == CpuLevel::Native)
-      function.addFnAttr("tune-cpu", llvm::sys::getHostCPUName());
-    if (resolveCpuLevel(options.cpu) == CpuLevel::V4)
-      function.addFnAttr("prefer-vector-width", "512");
-  }
+  llvm::AttrBuilder attributes(context);
+  attributes.addAttribute("target-cpu", processorName(options.cpu));
+  if (options.cpu == CpuLevel::Native)
+    attributes.addAttribute("tune-cpu", llvm::sys::getHostCPUName());
+  if (resolveCpuLevel(options.cpu) == CpuLevel::V4)
+    attributes.addAttribute("prefer-vector-width", "512");
+  for (llvm::Function &function : *code)
+    if (!function.isDeclaration())
+      function.addFnAttrs(attributes);
   optimize(*code, *machine);
   if (options.optimizedIR)
     code->print(*options.optimizedIR, nullptr);

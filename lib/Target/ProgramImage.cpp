@@ -53,6 +53,8 @@ private:
   std::vector<galvatron_rt_row_record> trainRows, forwardRows;
   std::vector<galvatron_rt_arg_record> args;
   std::vector<galvatron_rt_config_record> config;
+  llvm::StringMap<SmallVector<nn::ParameterOp>> viewsOf; // parameters that show a saved tensor
+  llvm::DenseSet<int64_t> aliasNames;
   llvm::StringMap<int64_t> savedIndex, tensorIndex, functionIndex, outputIndex;
   std::vector<galvatron_rt_section> sections;
   std::vector<int64_t> records;
@@ -105,7 +107,7 @@ int64_t ImageBuilder::addSaved(nn::ParameterOp symbol) {
   return found->second;
 }
 
-/// Whether two views of one saved tensor show the same elements, perhaps in another order.
+/// Whether two parameters, views of one saved tensor, show the same elements, perhaps in another order.
 static bool showsSame(nn::ParameterOp a, nn::ParameterOp b) {
   auto key = [](nn::ParameterOp symbol) {
     SmallVector<std::pair<int64_t, int64_t>> walk;
@@ -116,7 +118,7 @@ static bool showsSame(nn::ParameterOp a, nn::ParameterOp b) {
     llvm::sort(walk);
     return std::pair(symbol.getView().getOffset(), walk);
   };
-  return a.getSaved() == b.getSaved() && key(a) == key(b);
+  return key(a) == key(b);
 }
 
 void ImageBuilder::addParameter(rt::ParameterOp op) {
@@ -129,21 +131,15 @@ void ImageBuilder::addParameter(rt::ParameterOp op) {
   tensorIndex[op.getParameter()] = tensor;
   if (isState)
     return;
-  int64_t primary = 1;
-  for (auto earlier : program.getBody().front().getOps<rt::ParameterOp>()) {
-    if (earlier == op)
-      break;
-    auto other = symbols.lookup<nn::ParameterOp>(earlier.getParameter());
-    if (other.getKind() != nn::ParameterKind::State && showsSame(symbol, other))
-      primary = 0;
-  }
+  SmallVector<nn::ParameterOp> &earlier = viewsOf[symbol.getSaved()];
+  int64_t primary = llvm::none_of(earlier, [&](nn::ParameterOp other) { return showsSame(symbol, other); });
+  earlier.push_back(symbol);
   StridedLayoutAttr view = symbol.getView();
   int64_t record = addSaved(symbol);
   views.push_back({tensor, record, view.getOffset(), addDims(view.getStrides()), primary});
   for (auto alias : symbol.getAliases().getAsRange<StringAttr>()) {
     int64_t name = addString(alias.getValue());
-    if (alias.getValue() != symbol.getSaved() &&
-        llvm::none_of(aliases, [&](const galvatron_rt_alias_record &known) { return known.name == name; }))
+    if (alias.getValue() != symbol.getSaved() && aliasNames.insert(name).second)
       aliases.push_back({name, record});
   }
 }
