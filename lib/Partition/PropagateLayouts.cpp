@@ -57,15 +57,43 @@ public:
       return signalPassFailure();
     copySplats();
     shareRepeatedRows(mesh->getMicroBatches());
-    Propagation propagation(getOperation(), *mesh);
-    if (failed(propagation.run()))
-      return signalPassFailure();
-    for (func::FuncOp function : propagation.getFunctions())
-      annotate(function, propagation);
+    std::optional<Propagation> propagation;
+    do {
+      propagation.emplace(getOperation(), *mesh);
+      if (failed(propagation->run()))
+        return signalPassFailure();
+    } while (moveOut(propagation->getOutsiders()));
+    for (func::FuncOp function : propagation->getFunctions())
+      annotate(function, *propagation);
     for (func::FuncOp step : getSteps(getOperation())) {
-      insertReshards(step, propagation);
-      annotate(step, propagation);
+      insertReshards(step, *propagation);
+      annotate(step, *propagation);
     }
+  }
+
+  /// Makes constants and iotas of functions arguments that the steps give them, of which a call can have a piece. Returns whether
+  /// there were any.
+  bool moveOut(ArrayRef<Operation *> ops) {
+    for (Operation *op : ops) {
+      auto function = op->getParentOfType<func::FuncOp>();
+      unsigned number = function.getNumArguments();
+      function.insertArgument(number, op->getResult(0).getType(), {}, op->getLoc());
+      for (func::FuncOp step : getSteps(getOperation()))
+        for (auto call : step.getOps<func::CallOp>())
+          if (call.getCallee() == function.getSymName())
+            call.getOperandsMutable().append(copyInto(step, op)->getResult(0));
+      op->getResult(0).replaceAllUsesWith(function.getArgument(number));
+      op->erase();
+    }
+    return !ops.empty();
+  }
+
+  /// A copy of an op without operands at the start of a step, which may have one.
+  static Operation *copyInto(func::FuncOp step, Operation *op) {
+    for (Operation &other : step.front())
+      if (OperationEquivalence::isEquivalentTo(op, &other, OperationEquivalence::IgnoreLocations))
+        return &other;
+    return OpBuilder::atBlockBegin(&step.front()).clone(*op);
   }
 
   /// Gives each use of a splat one of its own, as one may be split and another not.

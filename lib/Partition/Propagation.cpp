@@ -15,14 +15,16 @@ func::FuncOp Propagation::getCallee(Operation *call) const {
   return symbols.lookup<func::FuncOp>(cast<func::CallOp>(call).getCallee());
 }
 
-/// Values of a step that are whole by themselves: inputs, parameters, and what is computed once a step.
+/// Values of a step that are whole by themselves: inputs, parameters, constants, and what is computed once a step.
 bool Propagation::isSource(Value value) const {
   Operation *op = value.getDefiningOp();
   if (!op)
     return llvm::is_contained(steps, cast<BlockArgument>(value).getOwner()->getParentOp());
   if (!llvm::is_contained(steps, op->getParentOp()))
     return false;
-  return isa<func::CallOp>(op) ? !hasStrategy(op) : !isa<nn::ShardingRuleInterface>(op);
+  if (isa<func::CallOp>(op))
+    return !hasStrategy(op);
+  return !isa<nn::ShardingRuleInterface>(op) || op->getNumOperands() == 0;
 }
 
 Propagation::State &Propagation::stateOf(Value value) {
@@ -38,7 +40,8 @@ void Propagation::conflict(Operation *op, const Twine &reason) {
     return;
   }
   ok = false;
-  if (reported.insert(op).second)
+  // The forward, its backward and the one for inference have copies of an op.
+  if (reported.insert({op->getName().getAsOpaquePointer(), op->getLoc().getAsOpaquePointer()}).second)
     op->emitOpError() << reason;
 }
 
@@ -125,32 +128,14 @@ LogicalResult Propagation::collect() {
 
 /// For values that are whole: which dimension has the rows of the model's inputs, followed through what is computed
 /// once a step. (If they are split over an axis, that dimension is where.)
-void Propagation::findRows(func::FuncOp step, DenseMap<Value, int64_t> &rows) const {
+void Propagation::findRows(func::FuncOp step, nn::Rows &rows) const {
   for (BlockArgument argument : step.getArguments()) {
     auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
     if (nn::tensorType(argument).getRank() > 0 && (!name || name.getValue() != "hyper"))
       rows[argument] = 0;
   }
-  auto transfer = [&](nn::ShardingRuleInterface op) {
-    ShardingRule rule = op.getShardingRule();
-    for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
-      auto found = rows.find(operand);
-      if (found == rows.end())
-        continue;
-      int64_t factor = getSplitFactor(rule.operands[i], found->second);
-      if (factor < 0 || rule.factors[factor].kind == FactorKind::Whole)
-        continue;
-      for (auto [j, result] : llvm::enumerate(op->getResults()))
-        for (int64_t dim = 0, rank = rule.results[j].size(); dim < rank; ++dim)
-          if (getSplitFactor(rule.results[j], dim) == factor)
-            rows.try_emplace(result, dim);
-    }
-  };
   for (Operation &op : step.front()) {
-    if (auto rule = dyn_cast<nn::ShardingRuleInterface>(op)) {
-      transfer(rule);
-      continue;
-    }
+    nn::followRows(&op, rows);
     auto call = dyn_cast<func::CallOp>(op);
     if (!call || hasStrategy(call) || getCallee(call).isDeclaration())
       continue;
@@ -163,8 +148,7 @@ void Propagation::findRows(func::FuncOp step, DenseMap<Value, int64_t> &rows) co
     for (Operation &inner : callee.front()) {
       for (Value result : inner.getResults())
         rows.erase(result);
-      if (auto rule = dyn_cast<nn::ShardingRuleInterface>(inner))
-        transfer(rule);
+      nn::followRows(&inner, rows);
     }
     for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
       if (auto found = rows.find(returned); found != rows.end())
@@ -175,7 +159,7 @@ void Propagation::findRows(func::FuncOp step, DenseMap<Value, int64_t> &rows) co
 /// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role.
 void Propagation::seed() {
   for (func::FuncOp step : steps) {
-    DenseMap<Value, int64_t> rows;
+    nn::Rows rows;
     findRows(step, rows);
     for (auto call : step.getOps<func::CallOp>()) {
       auto name = call->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
@@ -273,6 +257,11 @@ void Propagation::visitRule(nn::ShardingRuleInterface op) {
     return;
   int64_t factor = *found;
   std::string name = " over \"" + axis.str() + "\"";
+  if (rule.factors[factor].kind == FactorKind::Whole && op->getNumOperands() == 0) {
+    if (pieces > 1)
+      outsiders.insert(op);
+    return;
+  }
   if (rule.factors[factor].kind == FactorKind::Whole)
     return conflict(op, "needs a dimension of size " + Twine(rule.factors[factor].size) + " whole that is split" + name);
   if (rule.factors[factor].size % pieces)

@@ -10,6 +10,7 @@
 #define GALVATRON_LIB_PARTITION_PROPAGATION_H
 
 #include "Layouts.h"
+#include "dialects/NN/Rows.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace galvatron {
@@ -30,6 +31,9 @@ public:
   /// Functions that steps call with a strategy, in module order.
   llvm::ArrayRef<mlir::func::FuncOp> getFunctions() const { return functions; }
 
+  /// Constants and iotas inside functions that would be split and have no pieces of their kind: the step must make them.
+  llvm::ArrayRef<mlir::Operation *> getOutsiders() const { return outsiders.getArrayRef(); }
+
 private:
   /// The layout of one value: for each dimension the axes that split it, and what is partial.
   struct State {
@@ -39,8 +43,7 @@ private:
 
   mlir::LogicalResult collect();
   void seed();
-  bool isSeed(mlir::Value value, llvm::DenseMap<mlir::Value, int64_t> &rows) const;
-  void findRows(mlir::func::FuncOp step, llvm::DenseMap<mlir::Value, int64_t> &rows) const;
+  void findRows(mlir::func::FuncOp step, nn::Rows &rows) const;
 
   // Splits over `axis`.
   void split(mlir::Value value, int64_t dim, mlir::Operation *by);
@@ -75,7 +78,8 @@ private:
   mlir::StringAttr axis; ///< the one being propagated
   int64_t pieces = 1;    ///< its size
   llvm::SetVector<mlir::Operation *> worklist;
-  llvm::DenseSet<mlir::Operation *> reported;
+  llvm::SetVector<mlir::Operation *> outsiders;
+  llvm::DenseSet<std::pair<const void *, const void *>> reported; ///< by name and location
   bool isUnsplit = false; ///< an axis of one piece met an op that cannot be computed from pieces
   bool ok = true;
 };

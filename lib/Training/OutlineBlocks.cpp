@@ -8,6 +8,7 @@
 
 #include "FindRuns.h"
 #include "ModelOrder.h"
+#include "dialects/NN/Rows.h"
 
 #include "galvatron/Training/Passes.h"
 #include "mlir/IR/Dominance.h"
@@ -71,6 +72,7 @@ private:
   void orderArguments(Outlined &outlined) const;
   SmallVector<Value> argumentsOf(const Segment &segment) const;
   bool isLocal(Value value, const Segment &segment) const;
+  bool combinesRows(Value value) const;
   SmallVector<Operation *> sliceOf(Value value, const IRMapping &known = {}) const;
   void cloneSlice(Value value, OpBuilder &builder, IRMapping &map) const;
 
@@ -258,10 +260,23 @@ void Outliner::findPrepared() {
         if (order.roleOf(operand) == Role::Prepared)
           for (Value base : order.basesOf(operand))
             use(base, segment.isBlock ? several : segment.function);
+  // A function may be given a few rows of the batch at a time; what needs them all is made where all of them are.
+  for (auto &[value, function] : prepared)
+    if (function != several && combinesRows(value))
+      function = several;
   // No segment holds an output that depends on no parameter.
   for (Value output : forward.front().getTerminator()->getOperands())
     if (order.roleOf(output) == Role::Prepared || order.roleOf(output) == Role::Recomputed)
       use(output, several);
+}
+
+/// Whether rows of the batch meet in what makes a prepared value: a mean of an input, a count of labels.
+bool Outliner::combinesRows(Value value) const {
+  nn::Rows rows;
+  for (BlockArgument argument : func::FuncOp(forward).getArguments())
+    if (nn::tensorType(argument).getRank() > 0)
+      rows[argument] = 0;
+  return llvm::any_of(sliceOf(value), [&](Operation *op) { return nn::followRows(op, rows); });
 }
 
 /// Whether `segment` makes a prepared value itself, because nobody else uses it.

@@ -136,3 +136,33 @@ func.func @step(%x: tensor<4x2xf32> {nn.name = "x"}) -> tensor<4x2xf32> {
   %y = call @block(%x) {dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4x2xf32>
   return %y : tensor<4x2xf32>
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// A constant or an iota along the batch is made by the step, once for all calls, and each micro-batch has its part.
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: (%[[X:.*]]: tensor<4xi64> {{.*}}, %[[A:.*]]: tensor<4xi64> {dist.layout = #dist.layout<@mesh, {{\[\[}}"time"]]>}, %[[B:.*]]: tensor<4xi64> {{.*}})
+// CHECK-NOT: nn.constant
+// CHECK: return
+func.func private @block(%x: tensor<4xi64>) -> tensor<4xi64> {
+  %t = nn.constant dense<[1, 2, 3, 5]> : tensor<4xi64>
+  %i = nn.iota 0 : tensor<4xi64>
+  %0 = nn.add %x, %t : tensor<4xi64>
+  %1 = nn.add %0, %i : tensor<4xi64>
+  return %1 : tensor<4xi64>
+}
+// CHECK-LABEL: func.func @step
+// CHECK-DAG: %[[T:.*]] = nn.constant {{.*}}dense<[1, 2, 3, 5]>
+// CHECK-DAG: %[[I:.*]] = nn.iota 0
+// CHECK-NOT: nn.constant
+// CHECK-NOT: nn.iota
+// CHECK: call @block(
+// CHECK: call @block(
+func.func @step(%x: tensor<4xi64> {nn.name = "x"}) -> tensor<4xi64> {
+  %y = call @block(%x) {dist.strategy = @s0} : (tensor<4xi64>) -> tensor<4xi64>
+  %z = call @block(%y) {dist.strategy = @s0} : (tensor<4xi64>) -> tensor<4xi64>
+  return %z : tensor<4xi64>
+}

@@ -205,3 +205,25 @@ func.func @forward(%x: tensor<2x16xf32> {nn.name = "x"}, %ids: tensor<2xi64> {nn
   %5 = nn.add %2, %4 : tensor<2x16xf32>
   return %5 : tensor<2x16xf32>
 }
+
+// -----
+
+// What sums over the batch is made where all of the batch is, though one function reads it; what goes row by row is not.
+nn.parameter @w trainable : tensor<4x4xf32>, view strided<[4, 1]> of "w" [4, 4] init normal
+// CHECK: func.func private @prepare(%[[X:.*]]: tensor<2x4xf32>) -> tensor<f32>
+// CHECK: %[[SUM:.*]] = nn.reduce sum %[[X]] [0, 1]
+// CHECK: return %[[SUM]]
+// CHECK: func.func private @model(%[[X:.*]]: tensor<2x4xf32>, %[[SUM:.*]]: tensor<f32>, %{{.*}}: tensor<4x4xf32>)
+// CHECK-DAG: nn.reduce max %[[X]] [1]
+// CHECK-DAG: nn.div %{{.*}}, %[[SUM]]
+func.func @forward(%x: tensor<2x4xf32> {nn.name = "x"}) -> (tensor<f32> {nn.name = "loss"}) {
+  %w = nn.get_parameter @w : tensor<4x4xf32>
+  %sum = nn.reduce sum %x [0, 1] : tensor<2x4xf32> -> tensor<f32>
+  %rows = nn.reduce max %x [1] : tensor<2x4xf32> -> tensor<2xf32>
+  %scales = nn.broadcast %rows [0] : tensor<2xf32> -> tensor<2x4xf32>
+  %0 = nn.contract %x, %w "ab,bc->ac" : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %1 = nn.mul %0, %scales : tensor<2x4xf32>
+  %2 = nn.reduce sum %1 [0, 1] : tensor<2x4xf32> -> tensor<f32>
+  %3 = nn.div %2, %sum : tensor<f32>
+  return %3 : tensor<f32>
+}
