@@ -2,11 +2,15 @@
 #include "core/Launch.h"
 
 #include "core/Cpu.h"
+#include "core/Error.h"
 
 #include <algorithm>
 #include <cstdlib>
+#include <fcntl.h>
+#include <fstream>
 #include <mpi.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #if defined(__has_feature)
@@ -48,6 +52,16 @@ int64_t environmentNumber(const char *name, int64_t otherwise) {
 }
 
 bool launchedByMpi() { return std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMIX_RANK"); }
+
+/// The process above another one, 0 if the system does not say.
+int64_t parentOf(int64_t process) {
+  std::ifstream status(concat("/proc/", process, "/status"));
+  std::string word;
+  while (status >> word)
+    if (int64_t parent; word == "PPid:" && status >> parent)
+      return parent;
+  return 0;
+}
 
 /// Gives a rank that mpirun bound to fewer cores than it has threads its share of the node's cores.
 /// A binding that the user asked mpirun for stays. Returns whether anything changed.
@@ -115,6 +129,29 @@ std::string threadWarning(const Image &image) {
     return "";
   return concat("the program was compiled for ", threads, " threads and may use ", cores,
                 cores == 1 ? " core" : " cores", ": it runs, but more slowly");
+}
+
+bool isWatched() {
+  struct stat own, above;
+  if (!isatty(STDOUT_FILENO) || fstat(STDOUT_FILENO, &own))
+    return false;
+  if (!launchedByMpi())
+    return true;
+  // mpirun is the nearest process above whose output is another one: a shell may lie between.
+  for (int64_t process = getppid(); process > 1; process = parentOf(process)) {
+    std::string path = concat("/proc/", process, "/fd/1");
+    if (stat(path.c_str(), &above))
+      return false;
+    if (above.st_dev == own.st_dev && above.st_ino == own.st_ino)
+      continue;
+    // Not even opened unless it may be a terminal: to open a pipe means something to who reads it.
+    int output = S_ISCHR(above.st_mode) ? open(path.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC) : -1;
+    bool terminal = output >= 0 && isatty(output);
+    if (output >= 0)
+      close(output);
+    return terminal;
+  }
+  return false;
 }
 
 Job::Job(const Image &image) {

@@ -4,10 +4,10 @@
 #include "core/Clock.h"
 #include "core/Error.h"
 #include "core/File.h"
+#include "core/Launch.h"
 
 #include <charconv>
 #include <cmath>
-#include <unistd.h>
 
 namespace galvatron_rt {
 namespace {
@@ -72,7 +72,7 @@ void Log::write(const StepReport &report) {
     fail(systemMessage(path));
 }
 
-Progress::Progress() : terminal(isatty(STDOUT_FILENO)) {}
+Progress::Progress() : terminal(isWatched()) {}
 Progress::~Progress() { endLine(); }
 
 void Progress::endLine() {

@@ -359,6 +359,26 @@ TEST_F(ProgramTest, KeepsTheOldFileWhenTheDiskIsFull) {
     EXPECT_EQ(entry.path().string().find("partial"), std::string::npos) << entry.path();
 }
 
+TEST_F(ProgramTest, KeepsTheOldFileWhenItDiesWhileSaving) {
+  writeFile(folder / "final.safetensors", "old");
+  // The signal that comes with the first write beyond the limit ends the program in the middle.
+  Result result = run("--data=data --steps=1 --save=final.safetensors >/dev/null'", "ulimit -c 0; ulimit -f 0;", "sh -c '");
+  EXPECT_NE(result.status, 0) << "the limit was not met";
+  EXPECT_NE(result.status, 1) << "it ended by itself: " << result.errors;
+  EXPECT_EQ(readFile(folder / "final.safetensors"), "old");
+}
+
+TEST_F(ProgramTest, LeavesWholeLinesInTheLogWhenItIsKilled) {
+  Result result = run("--data=data --steps=100000000 --lr=0 --log=log.jsonl", "", "timeout -s KILL 1");
+  EXPECT_NE(result.status, 0);
+  std::string log = readFile(folder / "log.jsonl");
+  ASSERT_FALSE(log.empty());
+  EXPECT_EQ(log.back(), '\n');
+  std::vector<Json> lines = readLog();
+  for (size_t i = 0; i < lines.size(); ++i)
+    ASSERT_EQ(lines[i]["step"], i + 1);
+}
+
 TEST_F(ProgramTest, SaysWhatTheProcessorLacks) {
   std::string errors = errorOf("--data=data", "SAMPLE=amx");
   if (errors.find("lacks") == std::string::npos)
@@ -395,6 +415,22 @@ TEST_F(ProgramTest, RunsUnderMpirun) {
   EXPECT_EQ(errorOf("--data=data", "SAMPLE=2-ranks"),
             "sample: error: the program was compiled for 2 ranks and was started with 1; start it "
             "with mpirun -n 2\n");
+}
+
+TEST_F(ProgramTest, RedrawsItsProgressOnlyWhereSomebodyWatches) {
+  const std::string mpirun = "mpirun --allow-run-as-root --oversubscribe -n 1 ";
+  auto redraws = [&](const std::string &launcher, const std::string &end) {
+    Result result = run("--data=data --steps=4" + end, "", launcher);
+    EXPECT_EQ(result.status, 0) << launcher << result.errors;
+    EXPECT_NE(result.output.find("step 4/4  loss "), std::string::npos) << launcher << result.output;
+    return result.output.find("\rstep ") != std::string::npos;
+  };
+  EXPECT_FALSE(redraws("", ""));
+  EXPECT_FALSE(redraws(mpirun, "")) << "mpirun's own terminal is not the user's";
+  EXPECT_FALSE(redraws(mpirun + "sh -c '", "; true'"));
+  // script gives a terminal to what it runs.
+  EXPECT_TRUE(redraws("script -qec '", "' /dev/null"));
+  EXPECT_TRUE(redraws("script -qec '" + mpirun, "' /dev/null"));
 }
 
 TEST_F(ProgramTest, AllocatesNothingLargeAfterTheFirstStep) {
