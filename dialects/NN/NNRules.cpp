@@ -153,55 +153,47 @@ ShardingRule TransposeOp::getShardingRule() {
 
 ShardingRule ReshapeOp::getShardingRule() {
   // Both shapes are read from the left; where their products meet, a group of dimensions ends. Inside a group
-  // that splits or merges cleanly each factor is a loop of its own; otherwise the group is whole.
+  // that splits or merges cleanly each factor is a loop of its own; from where it does not, the rest of it is whole.
   ShardingRule rule;
-  ArrayRef<int64_t> from = tensorType(getOperand()).getShape(), to = getType().getShape();
-  DimFactors in(from.size()), out(to.size());
-  size_t i = 0, j = 0;
-  while (i < from.size() || j < to.size()) {
-    int64_t restIn = i < from.size() ? from[i] : 1, restOut = j < to.size() ? to[j] : 1;
-    if (restIn == 1 && i < from.size()) {
-      ++i; // a dimension of size one holds no factor
+  struct Side {
+    ArrayRef<int64_t> shape;
+    DimFactors dims;
+    size_t at = 0;
+    int64_t rest = 1; ///< of the dimension `at`, what has no factor yet
+    explicit Side(ArrayRef<int64_t> shape) : shape(shape), dims(shape.size()), rest(shape.empty() ? 1 : shape[0]) { skip(); }
+    bool done() const { return at == shape.size(); }
+    void take(int64_t factor, int64_t size) {
+      dims[at].push_back(factor);
+      rest /= size;
+      skip();
+    }
+    /// A dimension of size one holds no factor.
+    void skip() {
+      while (at < shape.size() && rest == 1)
+        rest = ++at < shape.size() ? shape[at] : 1;
+    }
+  };
+  Side in(tensorType(getOperand()).getShape()), out(getType().getShape());
+  if (llvm::is_contained(in.shape, 0))
+    return ShardingRule::replicated(*this);
+  while (!in.done()) {
+    int64_t common = std::min(in.rest, out.rest);
+    if (in.rest % common == 0 && out.rest % common == 0) {
+      int64_t factor = rule.addFactor(common, FactorKind::Parallel);
+      in.take(factor, common);
+      out.take(factor, common);
       continue;
     }
-    if (restOut == 1 && j < to.size()) {
-      ++j;
-      continue;
-    }
-    if (i >= from.size() || j >= to.size())
-      break;
-    while (true) {
-      int64_t common = std::min(restIn, restOut);
-      if (common == 0 || restIn % common || restOut % common)
-        return ShardingRule::replicated(*this);
-      int64_t f = rule.addFactor(common, FactorKind::Parallel);
-      in[i].push_back(f);
-      out[j].push_back(f);
-      restIn /= common;
-      restOut /= common;
-      if (restIn == 1 && restOut == 1)
-        break;
-      if (restIn == 1) {
-        do
-          ++i;
-        while (i < from.size() && from[i] == 1);
-        if (i == from.size())
-          return ShardingRule::replicated(*this);
-        restIn = from[i];
-      } else {
-        do
-          ++j;
-        while (j < to.size() && to[j] == 1);
-        if (j == to.size())
-          return ShardingRule::replicated(*this);
-        restOut = to[j];
-      }
-    }
-    ++i;
-    ++j;
+    int64_t inside = 1, outside = 1;
+    do {
+      bool isIn = inside <= outside;
+      Side &behind = isIn ? in : out;
+      (isIn ? inside : outside) *= behind.rest;
+      behind.take(rule.addFactor(behind.rest, FactorKind::Whole), behind.rest);
+    } while (inside != outside);
   }
-  rule.operands = {in};
-  rule.results = {out};
+  rule.operands = {in.dims};
+  rule.results = {out.dims};
   setLinear(rule, {{0}});
   return rule;
 }

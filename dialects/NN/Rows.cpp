@@ -8,6 +8,35 @@ using namespace mlir;
 
 namespace galvatron::nn {
 
+bool isModelInput(func::FuncOp function, unsigned argument) {
+  auto name = function.getArgAttrOfType<StringAttr>(argument, "nn.name");
+  return !name || name.getValue() != "hyper";
+}
+
+/// Dimension 0 of an input of the model; nothing for other arguments and for scalars.
+static std::optional<int64_t> getFirstDim(func::FuncOp function, BlockArgument argument) {
+  auto type = dyn_cast<RankedTensorType>(argument.getType());
+  if (!type || type.getRank() == 0 || !isModelInput(function, argument.getArgNumber()))
+    return std::nullopt;
+  return type.getDimSize(0);
+}
+
+int64_t getBatch(func::FuncOp function) {
+  for (BlockArgument argument : function.getArguments())
+    if (std::optional<int64_t> size = getFirstDim(function, argument); size && *size != 1)
+      return *size;
+  return 1;
+}
+
+Rows getInputRows(func::FuncOp function) {
+  Rows rows;
+  int64_t batch = getBatch(function);
+  for (BlockArgument argument : function.getArguments())
+    if (getFirstDim(function, argument) == batch)
+      rows[argument] = 0;
+  return rows;
+}
+
 /// The outermost factor of a dimension: that by which its rows are split.
 static int64_t outermost(const DimFactors &dims, int64_t dim) { return dims[dim].empty() ? -1 : dims[dim].front(); }
 

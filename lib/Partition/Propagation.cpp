@@ -128,12 +128,8 @@ LogicalResult Propagation::collect() {
 
 /// For values that are whole: which dimension has the rows of the model's inputs, followed through what is computed
 /// once a step. (If they are split over an axis, that dimension is where.)
-void Propagation::findRows(func::FuncOp step, nn::Rows &rows) const {
-  for (BlockArgument argument : step.getArguments()) {
-    auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
-    if (nn::tensorType(argument).getRank() > 0 && (!name || name.getValue() != "hyper"))
-      rows[argument] = 0;
-  }
+nn::Rows Propagation::findRows(func::FuncOp step) const {
+  nn::Rows rows = nn::getInputRows(step);
   for (Operation &op : step.front()) {
     nn::followRows(&op, rows);
     auto call = dyn_cast<func::CallOp>(op);
@@ -154,13 +150,13 @@ void Propagation::findRows(func::FuncOp step, nn::Rows &rows) const {
       if (auto found = rows.find(returned); found != rows.end())
         rows[result] = int64_t(found->second);
   }
+  return rows;
 }
 
 /// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role.
 void Propagation::seed() {
   for (func::FuncOp step : steps) {
-    nn::Rows rows;
-    findRows(step, rows);
+    nn::Rows rows = findRows(step);
     for (auto call : step.getOps<func::CallOp>()) {
       auto name = call->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
       auto strategy = name ? symbols.lookup<dist::StrategyOp>(name.getAttr()) : dist::StrategyOp();

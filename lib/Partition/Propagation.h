@@ -43,7 +43,7 @@ private:
 
   mlir::LogicalResult collect();
   void seed();
-  void findRows(mlir::func::FuncOp step, nn::Rows &rows) const;
+  nn::Rows findRows(mlir::func::FuncOp step) const;
 
   // Splits over `axis`.
   void split(mlir::Value value, int64_t dim, mlir::Operation *by);

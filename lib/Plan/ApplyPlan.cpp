@@ -7,6 +7,7 @@
 
 #include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
+#include "dialects/NN/Rows.h"
 #include "galvatron/Plan/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -18,19 +19,6 @@ namespace galvatron {
 } // namespace galvatron
 
 namespace {
-
-/// An input of a step function that has the rows of the batch.
-struct Input {
-  std::string name;
-  RankedTensorType type;
-  Location loc;
-};
-
-/// Everything but "hyper", which holds the scalars of the step.
-bool isModelInput(func::FuncOp step, unsigned argument) {
-  auto name = step.getArgAttrOfType<StringAttr>(argument, "nn.name");
-  return !name || name.getValue() != "hyper";
-}
 
 /// The divisors of `n` as text: "1, 2 or 4".
 std::string listDivisors(int64_t n) {
@@ -48,30 +36,11 @@ std::string listDivisors(int64_t n) {
   return text;
 }
 
-/// Checks that the inputs of all steps have one batch, which `microBatches` divide. Reports all that is wrong.
-LogicalResult checkInputs(ArrayRef<Input> inputs, int64_t microBatches, Location loc) {
-  bool ok = true;
-  if (microBatches < 1) {
-    emitError(loc) << "a step has at least 1 micro-batch, not " << microBatches;
-    ok = false;
-  }
-  const Input *first = nullptr;
-  for (const Input &input : inputs) {
-    if (input.type.getRank() == 0) {
-      emitError(input.loc) << "input \"" << input.name << "\" is a scalar: it has no batch dimension to split";
-      ok = false;
-    } else if (!first) {
-      first = &input;
-    } else if (input.type.getDimSize(0) != first->type.getDimSize(0)) {
-      emitError(input.loc) << "input \"" << input.name << "\" has " << input.type.getDimSize(0)
-                           << " rows and input \"" << first->name << "\" has " << first->type.getDimSize(0)
-                           << "; the first dimension of every input is the batch";
-      ok = false;
-    }
-  }
-  if (!ok || !first)
-    return success(ok);
-  int64_t batch = first->type.getDimSize(0);
+/// Checks that there are micro-batches, and that they divide the batch of a step.
+LogicalResult checkMicroBatches(func::FuncOp step, int64_t microBatches, Location loc) {
+  if (microBatches < 1)
+    return emitError(loc) << "a step has at least 1 micro-batch, not " << microBatches;
+  int64_t batch = galvatron::nn::getBatch(step);
   if (batch % microBatches)
     return emitError(loc) << microBatches << " micro-batches do not divide a batch of " << batch << " rows; "
                           << listDivisors(batch) << " do";
@@ -84,7 +53,7 @@ SmallVector<Operation *> findMicroBatchCalls(func::FuncOp step) {
   enum : unsigned { Inputs = 1, Parameters = 2, Gradients = 4 };
   DenseMap<Value, unsigned> dependsOn;
   for (BlockArgument argument : step.getArguments())
-    dependsOn[argument] = isModelInput(step, argument.getArgNumber()) ? Inputs : 0;
+    dependsOn[argument] = galvatron::nn::isModelInput(step, argument.getArgNumber()) ? Inputs : 0;
   SmallVector<Operation *> calls;
   for (Operation &op : step.front()) {
     unsigned bits = isa<galvatron::nn::GetParameterOp>(op) ? Parameters : 0;
@@ -113,20 +82,11 @@ public:
       return signalPassFailure();
     }
     SmallVector<func::FuncOp> steps;
-    SmallVector<Input> inputs;
-    for (auto function : module.getOps<func::FuncOp>()) {
-      if (function.isPrivate() || function.isDeclaration())
-        continue;
-      steps.push_back(function);
-      for (BlockArgument argument : function.getArguments()) {
-        auto type = dyn_cast<RankedTensorType>(argument.getType());
-        if (!type || !isModelInput(function, argument.getArgNumber()))
-          continue;
-        auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
-        inputs.push_back({name ? name.str() : "#" + std::to_string(argument.getArgNumber()), type, argument.getLoc()});
-      }
-    }
-    if (failed(checkInputs(inputs, microBatches, module.getLoc())))
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isPrivate() && !function.isDeclaration())
+        steps.push_back(function);
+    // All steps have the inputs of one model.
+    if (!steps.empty() && failed(checkMicroBatches(steps.front(), microBatches, module.getLoc())))
       return signalPassFailure();
 
     auto builder = OpBuilder::atBlockBegin(module.getBody());

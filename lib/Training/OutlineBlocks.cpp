@@ -272,10 +272,7 @@ void Outliner::findPrepared() {
 
 /// Whether rows of the batch meet in what makes a prepared value: a mean of an input, a count of labels.
 bool Outliner::combinesRows(Value value) const {
-  nn::Rows rows;
-  for (BlockArgument argument : func::FuncOp(forward).getArguments())
-    if (nn::tensorType(argument).getRank() > 0)
-      rows[argument] = 0;
+  nn::Rows rows = nn::getInputRows(forward);
   return llvm::any_of(sliceOf(value), [&](Operation *op) { return nn::followRows(op, rows); });
 }
 

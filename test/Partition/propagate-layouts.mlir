@@ -166,3 +166,30 @@ func.func @step(%x: tensor<4xi64> {nn.name = "x"}) -> tensor<4xi64> {
   %z = call @block(%y) {dist.strategy = @s0} : (tensor<4xi64>) -> tensor<4xi64>
   return %z : tensor<4xi64>
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// Inputs with another first dimension than the batch are whole in every micro-batch, unless what they meet is split.
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: %[[X:.*]]: tensor<4x3xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}"time"], []]>}
+// CHECK-SAME: %{{.*}}: tensor<1x3xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}], []]>}
+// CHECK-SAME: %{{.*}}: tensor<f32> {dist.layout = #dist.layout<@mesh, []>}
+// CHECK-SAME: %{{.*}}: tensor<12xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}"time"]]>}
+func.func private @block(%x: tensor<4x3xf32>, %positions: tensor<1x3xf32>, %scale: tensor<f32>, %flat: tensor<12xf32>) -> tensor<4x3xf32> {
+  %0 = nn.reshape %positions : tensor<1x3xf32> -> tensor<3xf32>
+  %1 = nn.broadcast %0 [1] : tensor<3xf32> -> tensor<4x3xf32>
+  %2 = nn.broadcast %scale [] : tensor<f32> -> tensor<4x3xf32>
+  %3 = nn.add %x, %1 : tensor<4x3xf32>
+  %4 = nn.mul %3, %2 : tensor<4x3xf32>
+  %5 = nn.reshape %flat : tensor<12xf32> -> tensor<4x3xf32>
+  %6 = nn.add %4, %5 : tensor<4x3xf32>
+  return %6 : tensor<4x3xf32>
+}
+func.func @step(%x: tensor<4x3xf32> {nn.name = "x"}, %positions: tensor<1x3xf32> {nn.name = "positions"}, %scale: tensor<f32> {nn.name = "scale"},
+                %flat: tensor<12xf32> {nn.name = "flat"}) -> tensor<4x3xf32> {
+  %y = call @block(%x, %positions, %scale, %flat) {dist.strategy = @s0} : (tensor<4x3xf32>, tensor<1x3xf32>, tensor<f32>, tensor<12xf32>) -> tensor<4x3xf32>
+  return %y : tensor<4x3xf32>
+}

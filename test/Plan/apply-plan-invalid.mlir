@@ -11,14 +11,13 @@ module {
 
 // -----
 
-// "hyper" is no input of the model; all others share the batch.
-func.func @step(%x: tensor<8x2xf32> {nn.name = "x"},
-                // expected-error@+1 {{input "y" has 4 rows and input "x" has 8; the first dimension of every input is the batch}}
-                %y: tensor<4xf32> {nn.name = "y"},
-                // expected-error@+1 {{input "scale" is a scalar: it has no batch dimension to split}}
-                %scale: tensor<f32> {nn.name = "scale"},
-                %hyper: tensor<16xf32> {nn.name = "hyper"}) {
-  return
+// The batch is that of the first input that has several rows; "hyper" is no input of the model.
+// expected-error@+1 {{3 micro-batches do not divide a batch of 4 rows; 1, 2 or 4 do}}
+module {
+  func.func @step(%hyper: tensor<16xf32> {nn.name = "hyper"}, %scale: tensor<f32> {nn.name = "scale"}, %one: tensor<1x3xf32> {nn.name = "one"},
+                  %x: tensor<4xf32> {nn.name = "x"}, %y: tensor<6xf32> {nn.name = "y"}) {
+    return
+  }
 }
 
 // -----

@@ -22,7 +22,7 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     %y, %r = nn.forward @block(%x, %w) {dist.stage = 0 : i64, dist.strategy = @s0} : ...
     ```
 
-    Every input but "hyper" has the batch as its first dimension, of one size, which the micro-batches divide.
+    The batch is the first dimension of the first input, "hyper" apart, that has more than one row; the micro-batches divide it.
   }];
   let options = [
     Option<"microBatches", "micro-batches", "int64_t", "1", "Micro-batches in a step; they divide the batch.">
