@@ -4,6 +4,7 @@
   export-models.py main    OUT [FAMILY...]    the four main families in four export variants each   (test/Inputs)
   export-models.py extra   OUT [FAMILY...]    other architectures, one export each                  (test/Inputs/extra)
   export-models.py example OUT                a character-level GPT-2                               (examples/tiny-gpt2)
+  export-models.py pages   OUT                two blocks of width 4                                 (examples/two-blocks)
   export-models.py wide    OUT [BLOCKS]       two blocks as wide as GPT-2's smallest, no weights    (test/Inputs/wide-gpt2)
   export-models.py list
 
@@ -439,6 +440,32 @@ def export_example(out):
     write_folder(out, model, inputs, labels, {"model.onnx": {}}, steps, ["plain"], with_tensors=False)
 
 
+class TwoBlocks(torch.nn.Module):
+    """An embedding tied to the head, and one block twice: the smallest model that has what the pages on the stages explain."""
+
+    def __init__(self, vocabulary=11, width=4, inner=16):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(vocabulary, width)
+        self.blocks = torch.nn.ModuleList(torch.nn.ModuleDict(dict(norm=torch.nn.RMSNorm(width, eps=1e-5), up=torch.nn.Linear(width, inner, bias=False),
+                                                                   down=torch.nn.Linear(inner, width, bias=False))) for _ in range(2))
+        self.norm = torch.nn.RMSNorm(width, eps=1e-5)
+
+    def forward(self, input_ids):
+        x = self.embedding(input_ids)
+        for block in self.blocks:
+            x = x + block["down"](torch.nn.functional.gelu(block["up"](block["norm"](x))))
+        return self.norm(x) @ self.embedding.weight.T
+
+
+def export_pages(out):
+    torch.manual_seed(0)
+    model = TwoBlocks().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5)
+    export(model, dict(input_ids=torch.zeros((2, 3), dtype=torch.long)), os.path.join(out, "model.onnx"), opset_version=23, external_data=False)
+
+
 def export_wide(out, blocks="2"):
     """For looking at code and at memory: what a model's blocks compile to does not depend on how many there are. The weights file is named, but not left there."""
     torch.manual_seed(0)
@@ -458,7 +485,7 @@ def main(argv):
         for kind, table in tables.items():
             print(kind + ":", *table())
         return 0
-    alone = dict(example=export_example, wide=export_wide)
+    alone = dict(example=export_example, pages=export_pages, wide=export_wide)
     if len(argv) < 3 or argv[1] not in (*tables, *alone):
         print(__doc__)
         return 2
