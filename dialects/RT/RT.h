@@ -28,7 +28,8 @@ namespace galvatron::rt {
 // must be one buffer, `mayInplaceAttr` pairs that may be, `rowsAttr` and `grainAttr` say how it is split over threads.
 // On a stage function: `outsAttr` is the number of trailing arguments that are written, `aliasesAttr` lists pairs
 // [output, input] that are one buffer, `frameBytesAttr` its working memory,
-// `scratchBytesAttr` how much of that is the library's.
+// `scratchBytesAttr` how much of that is the library's. On a result of such a function, later on the argument that it
+// becomes: `nameAttr` is the op of the model that makes it.
 // On the module: `stringsAttr` is what the image's strings begin with, as code refers to them by offset.
 inline constexpr llvm::StringLiteral kernelAttr = "rt.kernel";
 inline constexpr llvm::StringLiteral inplaceAttr = "rt.inplace";
@@ -36,6 +37,7 @@ inline constexpr llvm::StringLiteral mayInplaceAttr = "rt.may_inplace";
 inline constexpr llvm::StringLiteral rowsAttr = "rt.rows";
 inline constexpr llvm::StringLiteral grainAttr = "rt.grain";
 inline constexpr llvm::StringLiteral outsAttr = "rt.outs";
+inline constexpr llvm::StringLiteral nameAttr = "rt.name";
 inline constexpr llvm::StringLiteral aliasesAttr = "rt.aliases";
 inline constexpr llvm::StringLiteral frameBytesAttr = "rt.frame_bytes";
 inline constexpr llvm::StringLiteral scratchBytesAttr = "rt.scratch_bytes";

@@ -332,6 +332,21 @@ void FunctionKernels::run() {
   sortTopologically(&block);
 }
 
+/// Notes which op of the model makes each result of a stage function, as far as locations say: reports call it by that.
+static void nameResults(func::FuncOp function) {
+  for (auto [index, value] : llvm::enumerate(function.front().getTerminator()->getOperands())) {
+    Operation *op = value.getDefiningOp();
+    NameLoc name;
+    if (op)
+      op->getLoc()->walk([&](Location part) {
+        name = dyn_cast<NameLoc>(part);
+        return name ? WalkResult::interrupt() : WalkResult::advance();
+      });
+    if (name)
+      function.setResultAttr(index, rt::nameAttr, name.getName());
+  }
+}
+
 namespace {
 
 struct FormKernelsPass : galvatron::impl::FormKernelsPassBase<FormKernelsPass> {
@@ -345,8 +360,10 @@ struct FormKernelsPass : galvatron::impl::FormKernelsPassBase<FormKernelsPass> {
     for (auto function : module.getOps<func::FuncOp>())
       if (!function->hasAttr(rt::kernelAttr) && !function.isExternal())
         functions.push_back(function);
-    for (func::FuncOp function : functions)
+    for (func::FuncOp function : functions) {
+      nameResults(function);
       FunctionKernels(function, known, symbols).run();
+    }
   }
 };
 

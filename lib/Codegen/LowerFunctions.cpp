@@ -467,6 +467,9 @@ LogicalResult FunctionLowering::run() {
   lowered.setVisibility(function.getVisibility());
   lowered->setAttr(rt::outsAttr, builder.getI64IntegerAttr(function.getNumResults()));
   builder.setInsertionPointToStart(lowered.addEntryBlock());
+  for (unsigned r = 0; r < function.getNumResults(); ++r)
+    if (Attribute name = function.getResultAttr(r, rt::nameAttr))
+      lowered.setArgAttr(function.getNumArguments() + r, rt::nameAttr, name);
 
   assignStorage();
   placeStorage();

@@ -177,6 +177,9 @@ Value TableLowering::placeResult(pipe::RunOp run, OpResult result) {
       return tensor;
   }
   std::string name = (run.getCallee() + "#" + Twine(result.getResultNumber())).str();
+  auto callee = program.symbols.lookup<func::FuncOp>(run.getCallee());
+  if (auto maker = callee.getArgAttrOfType<StringAttr>(run.getInputs().size() + result.getResultNumber(), rt::nameAttr))
+    name += (" (" + maker.getValue() + ")").str();
   return makeSlot(run.getLoc(), result.getType(), name);
 }
 

@@ -4,6 +4,7 @@
 
 #include "dialects/NN/NN.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/Format.h"
 
 using namespace mlir;
@@ -17,10 +18,26 @@ const char *const categoryNames[NumCategories] = {
     "parameters",       "gradients",   "optimizer state",  "constants", "inputs and scalars",
     "kept activations", "temporaries", "library scratch", "between the buffers"};
 
+/// One tensor, or several that are called the same: of equal blocks, or of micro-batches.
 struct Line {
-  int64_t bytes;
-  std::string name;
+  int64_t bytes = 0, count = 0;
   Category category;
+  std::string type; // empty if it is no tensor
+};
+
+/// What the arena holds at one time.
+class Contents {
+public:
+  explicit Contents(MLIRContext *context) : context(context) {}
+  void add(StringRef name, Category category, int64_t bytes, std::optional<rt::BufferType> type = std::nullopt);
+  void setUnused(int64_t bytes) { sums[Unused] = bytes; }
+  void printSums(llvm::raw_ostream &stream, int64_t total) const;
+  void printLargest(llvm::raw_ostream &stream, size_t count) const;
+
+private:
+  MLIRContext *context;
+  llvm::MapVector<StringAttr, Line> lines; // by name
+  int64_t sums[NumCategories] = {};
 };
 
 } // namespace
@@ -55,13 +72,6 @@ static Category categorize(rt::SlotOp slot) {
   return fromForward && toBackward ? Activations : Temporaries;
 }
 
-/// How much of the row's frame is the library's.
-static int64_t getScratchBytes(rt::RunOp run) {
-  Operation *callee = SymbolTable::lookupNearestSymbolFrom(run, run.getCalleeAttr());
-  auto bytes = callee ? callee->getAttrOfType<IntegerAttr>(rt::scratchBytesAttr) : IntegerAttr();
-  return bytes ? bytes.getInt() : 0;
-}
-
 static std::string describe(double bytes) {
   const char *units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   int unit = 0;
@@ -72,66 +82,104 @@ static std::string describe(double bytes) {
   return text;
 }
 
+void Contents::add(StringRef name, Category category, int64_t bytes, std::optional<rt::BufferType> type) {
+  bytes = alignToArena(bytes);
+  sums[category] += bytes;
+  Line &line = lines[StringAttr::get(context, name)];
+  line.bytes += bytes;
+  line.count++;
+  line.category = category;
+  if (!type)
+    return;
+  line.type.clear();
+  llvm::raw_string_ostream stream(line.type);
+  for (int64_t size : type->getShape())
+    stream << size << "x";
+  stream << type->getElementType();
+}
+
+void Contents::printSums(llvm::raw_ostream &stream, int64_t total) const {
+  for (int category = 0; category < NumCategories; ++category)
+    if (int64_t bytes = sums[category])
+      stream << llvm::format("  %-20s %16lld  %10s  %5.1f %%\n", categoryNames[category], static_cast<long long>(bytes),
+                             describe(bytes).c_str(), 100.0 * bytes / total);
+}
+
+void Contents::printLargest(llvm::raw_ostream &stream, size_t count) const {
+  SmallVector<std::pair<int64_t, size_t>> order;
+  for (const auto &[index, entry] : llvm::enumerate(lines))
+    order.push_back({-entry.second.bytes, index});
+  llvm::sort(order);
+  for (auto [_, index] : ArrayRef(order).take_front(count)) {
+    const auto &[name, line] = *(lines.begin() + index);
+    stream << llvm::format("  %16lld  %10s  ", static_cast<long long>(line.bytes), describe(line.bytes).c_str());
+    if (line.count > 1)
+      stream << line.count << " x ";
+    stream << name.getValue() << (line.type.empty() ? "" : " ") << line.type << ", " << categoryNames[line.category] << "\n";
+  }
+}
+
 void galvatron::printMemoryReport(rt::ProgramOp program, llvm::raw_ostream &stream) {
-  SmallVector<Line> lines;
+  SymbolTable symbols(program->getParentOfType<ModuleOp>());
+  Contents contents(program.getContext());
   int64_t fixed = 0;
   for (Operation &op : program.getBody().front()) {
     if (auto parameter = dyn_cast<rt::ParameterOp>(op)) {
-      auto symbol = SymbolTable::lookupNearestSymbolFrom<nn::ParameterOp>(program, parameter.getParameterAttr());
-      int64_t bytes = alignToArena(parameter.getType().getBytes());
-      lines.push_back({bytes, parameter.getParameter().str(), symbol ? categorize(symbol.getKind()) : Parameters});
-      fixed += bytes;
+      auto symbol = symbols.lookup<nn::ParameterOp>(parameter.getParameter());
+      contents.add(parameter.getParameter(), symbol ? categorize(symbol.getKind()) : Parameters, parameter.getType().getBytes(),
+                   parameter.getType());
+      fixed += alignToArena(parameter.getType().getBytes());
     } else if (auto tensor = dyn_cast<rt::TensorOp>(op)) {
-      int64_t bytes = alignToArena(tensor.getType().getBytes());
-      lines.push_back({bytes, tensor.getName().str(), Inputs});
-      fixed += bytes;
+      contents.add(tensor.getName(), Inputs, tensor.getType().getBytes(), tensor.getType());
+      fixed += alignToArena(tensor.getType().getBytes());
     }
   }
   // The table that needs most, at the row where it does.
   rt::TableOp largest;
-  int64_t most = -1, when = 0;
+  int64_t most = 0, when = 0;
   for (auto table : program.getBody().front().getOps<rt::TableOp>()) {
     std::vector<ArenaBuffer> intervals;
     for (TableBuffer &buffer : collectTableBuffers(table))
       intervals.push_back(buffer.interval);
     int64_t bytes = getArenaLowerBound(intervals);
-    if (bytes > most) {
-      most = bytes;
-      largest = table;
-      when = getArenaPeakTime(intervals);
-    }
+    if (largest && bytes <= most)
+      continue;
+    most = bytes;
+    largest = table;
+    when = getArenaPeakTime(intervals);
   }
   std::string where;
-  if (largest)
+  llvm::raw_string_ostream whereStream(where);
+  if (largest) {
+    whereStream << ", fullest in '" << rt::stringifyMode(largest.getMode()) << "'";
     for (TableBuffer &buffer : collectTableBuffers(largest)) {
       if (buffer.interval.begin > when || buffer.interval.end < when)
         continue;
-      int64_t bytes = alignToArena(buffer.interval.bytes);
       if (auto slot = dyn_cast<rt::SlotOp>(buffer.op)) {
-        lines.push_back({bytes, slot.getName().str(), categorize(slot)});
+        contents.add(slot.getName(), categorize(slot), buffer.interval.bytes, slot.getType());
         continue;
       }
-      auto run = cast<rt::RunOp>(buffer.op);
-      where = (" while it runs " + run.getCallee()).str();
-      int64_t scratch = getScratchBytes(run);
-      lines.push_back({bytes - scratch, ("frame of " + run.getCallee()).str(), Temporaries});
-      lines.push_back({scratch, ("scratch of " + run.getCallee()).str(), Scratch});
+      // How much of the row's frame is the library's.
+      StringRef callee = cast<rt::RunOp>(buffer.op).getCallee();
+      auto scratch = symbols.lookup(callee)->getAttrOfType<IntegerAttr>(rt::scratchBytesAttr);
+      int64_t scratchBytes = scratch ? scratch.getInt() : 0;
+      contents.add(("frame of " + callee).str(), Temporaries, buffer.interval.bytes - scratchBytes);
+      if (scratchBytes)
+        contents.add(("scratch of " + callee).str(), Scratch, scratchBytes);
     }
-  int64_t total = program.getArenaBytes().value_or(0), sums[NumCategories] = {};
-  for (const Line &line : lines)
-    sums[line.category] += line.bytes;
-  sums[Unused] = total - fixed - std::max<int64_t>(most, 0);
-  stream << "memory: " << total << " bytes (" << describe(total) << ")";
-  if (largest)
-    stream << ", fullest in '" << rt::stringifyMode(largest.getMode()) << "'" << where;
-  stream << "\n";
-  for (int category = 0; category < NumCategories; ++category)
-    if (sums[category])
-      stream << llvm::format("  %-20s %16lld  %s\n", categoryNames[category], static_cast<long long>(sums[category]),
-                             describe(sums[category]).c_str());
+    auto runs = largest.getBody().front().getOps<rt::RunOp>();
+    auto &rows = largest.getBody().front().getOperations();
+    if (auto run = dyn_cast<rt::RunOp>(*std::next(rows.begin(), when))) {
+      auto isBefore = [&](rt::RunOp other) { return other == run || other->isBeforeInBlock(run); };
+      whereStream << " at call " << llvm::count_if(runs, isBefore) << " of " << llvm::range_size(runs) << ", " << run.getCallee();
+      if (run.getMicroBatch())
+        whereStream << " on micro-batch " << *run.getMicroBatch();
+    }
+  }
+  int64_t total = program.getArenaBytes().value_or(0);
+  contents.setUnused(total - fixed - most);
+  stream << "memory: " << total << " bytes (" << describe(total) << ")" << whereStream.str() << "\n";
+  contents.printSums(stream, total);
   stream << "the largest:\n";
-  llvm::stable_sort(lines, [](const Line &a, const Line &b) { return a.bytes > b.bytes; });
-  for (const Line &line : ArrayRef<Line>(lines).take_front(10))
-    stream << llvm::format("  %16lld  ", static_cast<long long>(line.bytes)) << line.name << " ("
-           << categoryNames[line.category] << ")\n";
+  contents.printLargest(stream, 12);
 }
