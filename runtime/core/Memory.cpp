@@ -66,7 +66,7 @@ void requireMemory(int64_t bytes, const MachineMemory &machine) {
          machine.available < machine.total
              ? concat(", of which ", bytesText(machine.available), " are available")
              : "",
-         "; compiled with more --micro-batches it needs less");
+         "; --print-memory of the compiler shows what for, and more --micro-batches can make it less");
 }
 
 std::string memoryWarning(int64_t bytes, const MachineMemory &machine) {

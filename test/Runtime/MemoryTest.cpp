@@ -79,11 +79,13 @@ TEST_F(MemoryTest, SaysWhatIsNeededAndWhatThereIs) {
   EXPECT_EQ(complaint(10 * mebi, machine), "");
   EXPECT_EQ(complaint(10 * mebi + 1, machine),
             "the program needs 10485761 bytes (10.0 MiB) for tensors, this machine has "
-            "10485760 bytes (10.0 MiB), of which 5242880 bytes (5.0 MiB) are available; compiled "
-            "with more --micro-batches it needs less");
+            "10485760 bytes (10.0 MiB), of which 5242880 bytes (5.0 MiB) are available; "
+            "--print-memory of the compiler shows what for, and more --micro-batches can make it "
+            "less");
   EXPECT_EQ(complaint(6 * mebi, {5 * mebi, 5 * mebi}),
             "the program needs 6291456 bytes (6.0 MiB) for tensors, this machine has 5242880 bytes "
-            "(5.0 MiB); compiled with more --micro-batches it needs less");
+            "(5.0 MiB); --print-memory of the compiler shows what for, and more --micro-batches "
+            "can make it less");
   EXPECT_EQ(memoryWarning(5 * mebi, machine), "");
   EXPECT_EQ(memoryWarning(6 * mebi, machine),
             "the program needs 6291456 bytes (6.0 MiB) for tensors, of this machine's memory "
