@@ -22,8 +22,12 @@ namespace {
 
 class TableVerifier {
 public:
-  TableVerifier(pipe::TableOp table, SymbolTable &symbols) : table(table), symbols(symbols) {}
+  /// Functions and those of their results that some table reads.
+  using UsedResults = DenseSet<std::pair<Attribute, unsigned>>;
 
+  TableVerifier(pipe::TableOp table, SymbolTable &symbols, const UsedResults &used) : table(table), symbols(symbols), used(used) {}
+
+  static void addUsed(pipe::TableOp table, UsedResults &used);
   LogicalResult verify();
 
 private:
@@ -42,6 +46,7 @@ private:
 
   pipe::TableOp table;
   SymbolTable &symbols;
+  const UsedResults &used;
   bool ok = true;
 };
 
@@ -86,13 +91,33 @@ void TableVerifier::verifyRuns() {
   }
 }
 
+/// Adds the functions of a call, of whatever micro-batch, and those results that are read of one.
+void TableVerifier::addUsed(pipe::TableOp table, UsedResults &used) {
+  auto runs = table.getRows().front().getOps<pipe::RunOp>();
+  DenseSet<std::pair<std::pair<unsigned, int64_t>, unsigned>> read; // by phase, call and result
+  auto keyOf = [](pipe::RunOp run, OpResult result) {
+    return std::pair(std::pair(unsigned(run.getPhase()), int64_t(run.getCall())), result.getResultNumber());
+  };
+  for (auto run : runs)
+    for (OpResult result : run->getResults())
+      if (!result.use_empty())
+        read.insert(keyOf(run, result));
+  for (auto run : runs)
+    for (OpResult result : run->getResults())
+      if (read.contains(keyOf(run, result)))
+        used.insert({run.getCalleeAttr(), result.getResultNumber()});
+}
+
 /// What is made is used, and what is accumulated into is not read again.
 void TableVerifier::verifyUses() {
   for (Operation &row : table.getRows().front()) {
     auto run = dyn_cast<pipe::RunOp>(row);
-    bool once = run && !run.getMicroBatch();
-    // Functions that run once are shared by tables, which need not use the same results.
-    if (once ? row.use_empty() && row.getNumResults() > 0 : llvm::any_of(row.getResults(), [](Value v) { return v.use_empty(); }))
+    // Functions are shared by tables, which need not use the same results; what every micro-batch makes the same is used of one.
+    auto isUseless = [&](OpResult result) {
+      return result.use_empty() && !used.contains({run.getCalleeAttr(), result.getResultNumber()});
+    };
+    bool each = run && run.getMicroBatch();
+    if (each ? llvm::any_of(row.getResults(), isUseless) : row.use_empty() && row.getNumResults() > 0)
       if (!isa<pipe::ParameterOp>(row))
         fail(&row) << "makes a value that no row uses";
     auto checkOverwritten = [&](Value value, StringRef done) {
@@ -184,9 +209,12 @@ LogicalResult TableVerifier::verify() {
 class PipeVerifySchedule : public galvatron::impl::PipeVerifySchedulePassBase<PipeVerifySchedule> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
+    TableVerifier::UsedResults used;
+    for (auto table : getOperation().getOps<pipe::TableOp>())
+      TableVerifier::addUsed(table, used);
     bool ok = true;
     for (auto table : getOperation().getOps<pipe::TableOp>())
-      ok &= succeeded(TableVerifier(table, symbols).verify());
+      ok &= succeeded(TableVerifier(table, symbols, used).verify());
     markAllAnalysesPreserved();
     if (!ok)
       signalPassFailure();

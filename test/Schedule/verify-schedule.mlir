@@ -17,6 +17,22 @@ pipe.table @train stage(0) micro_batches(2) {
 
 // -----
 
+// A result is used where some table reads it, of some micro-batch.
+func.func private @f() -> (tensor<f32>, tensor<f32>)
+pipe.table @train stage(0) micro_batches(2) {
+  %0:2 = pipe.run @f() forward(0) micro_batch(0) : () -> (tensor<f32>, tensor<f32>)
+  pipe.output "y" micro_batch(0), %0#0 : tensor<f32>
+  %1:2 = pipe.run @f() forward(0) micro_batch(1) : () -> (tensor<f32>, tensor<f32>)
+  pipe.output "y" micro_batch(1), %1#0 : tensor<f32>
+}
+pipe.table @forward stage(0) micro_batches(2) {
+  %0:2 = pipe.run @f() forward(0) micro_batch(0) : () -> (tensor<f32>, tensor<f32>)
+  %1:2 = pipe.run @f() forward(0) micro_batch(1) : () -> (tensor<f32>, tensor<f32>)
+  pipe.output "y", %1#1 : tensor<f32>
+}
+
+// -----
+
 func.func private @f()
 pipe.table @train stage(0) micro_batches(1) {
   pipe.run @f() forward(0) micro_batch(0) : () -> ()

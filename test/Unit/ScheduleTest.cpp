@@ -1,16 +1,19 @@
 //===- ScheduleTest.cpp - M micro-batches compute what one computes -------===//
 //
-// Takes the chain of test/Inputs/steps through plan, partition and schedule with
-// several numbers of micro-batches, and evaluates the tables row by row.
+// Takes the chain of test/Inputs/steps, and models that are drawn, through plan,
+// partition and schedule with several numbers of micro-batches, and evaluates
+// the tables row by row.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Evaluator.h"
+#include "RandomModel.h"
 #include "dialects/Dist/Dist.h"
 #include "dialects/Pipe/Pipe.h"
 #include "galvatron/Partition/Passes.h"
 #include "galvatron/Plan/Passes.h"
 #include "galvatron/Schedule/Passes.h"
+#include "galvatron/Training/Passes.h"
 
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -25,6 +28,23 @@ using namespace galvatron::test;
 namespace {
 
 using Named = std::map<std::string, Tensor>;
+
+/// Puts a piece after the `number` pieces that `whole` has, along a dimension.
+void append(Tensor &whole, const Tensor &piece, int64_t dim, int64_t number) {
+  if (number == 0) {
+    whole = piece;
+    return;
+  }
+  Tensor longer(whole.shape);
+  longer.shape[dim] += piece.shape[dim];
+  longer = Tensor(longer.shape);
+  forEach(longer.shape, [&](const Index &index) {
+    Index inside = index;
+    inside[dim] -= whole.shape[dim];
+    longer.at(index) = inside[dim] < 0 ? whole.at(index) : piece.at(inside);
+  });
+  whole = longer;
+}
 
 /// What a table hands out and stores, given inputs and parameters.
 Named run(pipe::TableOp table, const Named &inputs, const Named &parameters) {
@@ -45,6 +65,10 @@ Named run(pipe::TableOp table, const Named &inputs, const Named &parameters) {
       slots[piece.getResult()] = rows(slots.lookup(piece.getValue()), piece.getType(), microBatch);
     } else if (auto parameter = dyn_cast<pipe::ParameterOp>(row)) {
       slots[parameter.getResult()] = parameters.at(parameter.getParameter().str());
+    } else if (auto place = dyn_cast<pipe::PlaceOp>(row)) {
+      Tensor whole = place.getWhole() ? slots.lookup(place.getWhole()) : Tensor(place.getType()), piece = slots.lookup(place.getValue());
+      std::copy(piece.data.begin(), piece.data.end(), whole.data.begin() + microBatch * piece.data.size());
+      slots[place.getResult()] = whole;
     } else if (auto zero = dyn_cast<pipe::ZeroOp>(row)) {
       slots[zero.getResult()] = Tensor(zero.getType());
     } else if (auto store = dyn_cast<pipe::StoreOp>(row)) {
@@ -52,10 +76,7 @@ Named run(pipe::TableOp table, const Named &inputs, const Named &parameters) {
     } else if (auto gradient = dyn_cast<pipe::GradientOp>(row)) {
       made["gradient " + gradient.getParameter().str()] = slots.lookup(gradient.getValue());
     } else if (auto output = dyn_cast<pipe::OutputOp>(row)) {
-      // Pieces follow each other in the order of the micro-batches.
-      Tensor &all = made["output " + output.getOutput().str()];
-      Tensor value = slots.lookup(output.getValue());
-      all.data.insert(all.data.end(), value.data.begin(), value.data.end());
+      append(made["output " + output.getOutput().str()], slots.lookup(output.getValue()), output.getDim(), microBatch);
     } else {
       auto call = cast<pipe::RunOp>(row);
       std::vector<Tensor> arguments;
@@ -94,7 +115,11 @@ protected:
 
   /// Schedules the chain and evaluates one of its tables.
   Named evaluate(int64_t microBatches, StringRef table) {
-    OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(GALVATRON_CHAIN, &context);
+    return evaluate(parseSourceFile<ModuleOp>(GALVATRON_CHAIN, &context), microBatches, table);
+  }
+
+  /// Schedules a training step and evaluates one of its tables.
+  Named evaluate(OwningOpRef<ModuleOp> module, int64_t microBatches, StringRef table) {
     PassManager passes(&context);
     DistApplyPlanPassOptions plan;
     plan.microBatches = microBatches;
@@ -142,6 +167,47 @@ TEST_P(Schedule, GradientsAreFiniteDifferences) {
         return result;
       };
       EXPECT_NEAR(made["gradient " + name].data[i], (loss(1e-5) - loss(-1e-5)) / 2e-5, 1e-8) << name << ", element " << i;
+    }
+  }
+}
+
+/// Losses, gradients, updates and outputs of models that are drawn.
+TEST_P(Schedule, DrawnModelsEqualOneMicroBatch) {
+  for (unsigned seed = 100; seed < 160; ++seed) {
+    std::string text = RandomModel(seed).draw();
+    SCOPED_TRACE("seed " + std::to_string(seed) + "\n" + text);
+    auto train = [&]() {
+      OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(text, &context);
+      PassManager passes(&context);
+      addTrainingPasses(passes, {"output:loss"});
+      EXPECT_TRUE(module && succeeded(passes.run(*module)));
+      return module;
+    };
+    std::mt19937 random(seed);
+    parameters.clear();
+    OwningOpRef<ModuleOp> module = train();
+    for (auto parameter : module->getOps<nn::ParameterOp>()) {
+      Tensor &values = parameters[parameter.getSymName().str()] = Tensor(parameter.getType());
+      for (double &value : values.data)
+        value = parameter.getKind() == nn::ParameterKind::State ? 0 : std::uniform_real_distribution<>(-1, 1)(random);
+    }
+    inputs["ids"] = inputs["input_ids"];
+    inputs["hyper"] = Tensor({16}, 0.5);
+    inputs["x"] = Tensor({4, 3}, 0.5);
+    for (double &value : inputs["x"].data)
+      value += std::uniform_real_distribution<>(0, 1)(random);
+    for (StringRef table : {"train", "forward"}) {
+      Named one = evaluate(train(), 1, table), many = evaluate(train(), GetParam(), table);
+      ASSERT_EQ(one.count("output loss"), 1u);
+      ASSERT_EQ(one.size(), many.size());
+      for (auto &[name, wanted] : one) {
+        ASSERT_EQ(many[name].shape, wanted.shape) << name;
+        double largest = 1;
+        for (double value : wanted.data)
+          largest = std::max(largest, std::abs(value));
+        for (size_t i = 0; i < wanted.data.size(); ++i)
+          ASSERT_NEAR(many[name].data[i], wanted.data[i], 1e-12 * largest) << name << ", element " << i;
+      }
     }
   }
 }
