@@ -71,7 +71,8 @@ LogicalResult importRange(NodeContext &node) {
     numbers[i] = *number;
   }
   int64_t start = numbers[0].constant, limit = numbers[1].constant, step = numbers[2].constant, span;
-  if (step == 0 || SubOverflow(limit, start, span))
+  // The longest range, counted one by one, has a number more than 63 bits can say.
+  if (step == 0 || SubOverflow(limit, start, span) || span == INT64_MIN)
     return node.error() << "from " << start << " to " << limit << " in steps of " << step << " is no range";
   int64_t count = (span > 0) == (step > 0) && span != 0 ? (span - (step > 0 ? 1 : -1)) / step + 1 : 0;
   Affine value = Affine::constantOf(start, 1);

@@ -354,15 +354,19 @@ LogicalResult importConcatFromSequence(NodeContext &node) {
   if (failed(dim))
     return failure();
   for (ImportValue &part : parts) {
+    if (part.element != parts[0].element)
+      return node.error() << "the sequence's tensors do not have one type";
     Shape a = part.shape, b = parts[0].shape;
     if (fresh) {
+      if (a.size() != node.inputs[0].sequence->front().shape.size())
+        return node.error() << "the sequence's tensors do not have one shape";
       a.insert(a.begin() + *dim, 1);
       part = node.emit.reshape(part, a);
       continue;
     }
     if (a.size() == b.size())
       a[*dim] = b[*dim] = 0;
-    if (a != b || part.element != parts[0].element)
+    if (a != b)
       return node.error() << "the sequence's tensors do not agree outside dimension " << *dim;
   }
   for (const ImportValue &part : parts)
