@@ -118,6 +118,27 @@ def reduction_cases():
         case(f"cumsum_{name}", dict(a=shape), lambda a, axis=axis: a.cumsum(axis))
 
 
+def writing_cases():
+    def written(a, b, *places):
+        result = a + 0.0
+        result[places] = b
+        return result
+    every = slice(None)
+    case("write_rows", dict(a=(4, 5, 6), b=(2, 5, 6)), lambda a, b: written(a, b, slice(1, 3)))
+    case("write_last", dict(a=(3, 4, 6), b=(3, 4, 2)), lambda a, b: written(a, b, every, every, slice(4, 6)))
+    case("write_one", dict(a=(3, 4, 6), b=(3, 6)), lambda a, b: written(a, b, every, 2))
+    case("write_every_second", dict(a=(3, 4, 6), b=(3, 4, 3)), lambda a, b: written(a, b, every, every, slice(1, None, 2)))
+    case("write_box", dict(a=(4, 5, 6), b=(2, 3, 6)), lambda a, b: written(a, b, slice(2, 4), slice(0, 3)))
+    chosen = torch.tensor([[2, 0], [4, 1], [3, 2]])
+    for name in ("scatter", "scatter_add"):
+        case(f"{name}_chosen", dict(a=(5,), b=(2,)), lambda a, b, chosen, name=name: getattr(a.expand(3, 5), name)(-1, chosen, b.expand(3, 2)),
+             inputs=dict(chosen=chosen))
+    case("largest_two", dict(a=(3, 4, 6)), lambda a: a.topk(2, -1).values)
+    case("smallest_two_of_middle", dict(a=(3, 5, 4)), lambda a: a.topk(2, 1, largest=False).values)
+    case("route_to_best", dict(a=(3, 4, 6), b=(6, 5)), lambda a, b: torch.zeros_like(a).scatter(-1, a.topk(2, -1).indices, a.topk(2, -1).values.softmax(-1)) @ b)
+    case("as_strided", dict(a=(3, 4, 5)), lambda a: a.as_strided((3, 5, 2), (20, 1, 10)))
+
+
 def norm_cases():
     rms = lambda a, w: a * torch.rsqrt(a.pow(2).mean(-1, keepdim=True) + 1e-5) * w
     weights = dict(direct=("w", "b"))
@@ -268,7 +289,7 @@ def loss_cases():
     case("bce_with_logits", dict(a=(6,)), lambda a, target: F.binary_cross_entropy_with_logits(a, (target > 1).to(a.dtype)), **given)
 
 
-for add_cases in (elementwise_cases, reduction_cases, norm_cases, contraction_cases, convolution_cases, indexing_cases, attention_cases, loss_cases):
+for add_cases in (elementwise_cases, reduction_cases, writing_cases, norm_cases, contraction_cases, convolution_cases, indexing_cases, attention_cases, loss_cases):
     add_cases()
 
 

@@ -367,6 +367,10 @@ LogicalResult importPow(NodeContext &node) {
   if (exponent.isSplat())
     power = exponent.element == ElementKind::F32 ? exponent.at(0).f : static_cast<double>(exponent.at(0).i);
   if (!power) {
+    if (exponent.element == ElementKind::I64) {
+      Value numbers = node.emit.make<nn::CastOp>(node.emit.type(ElementKind::F32, exponent.shape), node.tensor(1));
+      node.inputs[1] = ImportValue::tensorOf(numbers);
+    }
     if (failed(node.expectElement(1, ElementKind::F32)))
       return failure();
     return importBinary<Binary::Pow>(node);

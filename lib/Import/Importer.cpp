@@ -20,7 +20,7 @@ namespace galvatron {
 const OpImporter *findOp(StringRef name) {
   static const StringMap<const OpImporter *> table = [] {
     StringMap<const OpImporter *> map;
-    for (ArrayRef<OpImporter> ops : {elementwiseOps(), activationOps(), constantOps(), conversionOps(), shapeOps(), indexOps(), linearOps(), lossOps(), windowOps(), normOps(),
+    for (ArrayRef<OpImporter> ops : {elementwiseOps(), activationOps(), constantOps(), conversionOps(), shapeOps(), indexOps(), scatterOps(), linearOps(), lossOps(), windowOps(), normOps(),
                                      attentionOps(), reduceOps(), controlOps()})
       for (const OpImporter &op : ops)
         map[op.name] = &op;

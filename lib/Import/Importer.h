@@ -26,6 +26,7 @@ llvm::ArrayRef<OpImporter> constantOps();
 llvm::ArrayRef<OpImporter> conversionOps();
 llvm::ArrayRef<OpImporter> shapeOps();
 llvm::ArrayRef<OpImporter> indexOps();
+llvm::ArrayRef<OpImporter> scatterOps();
 llvm::ArrayRef<OpImporter> linearOps();
 llvm::ArrayRef<OpImporter> lossOps();
 llvm::ArrayRef<OpImporter> windowOps();

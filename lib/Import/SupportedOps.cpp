@@ -14,7 +14,7 @@ void printSupportedOps(raw_ostream &os) {
      << "\"Known\" means: computable from the shapes and the file, without the model's inputs.\n\n"
      << "| operator | from opset | limits |\n|---|---|---|\n";
   SmallVector<const OpImporter *> rows;
-  for (ArrayRef<OpImporter> ops : {elementwiseOps(), activationOps(), constantOps(), conversionOps(), shapeOps(), indexOps(), linearOps(), lossOps(), windowOps(), normOps(),
+  for (ArrayRef<OpImporter> ops : {elementwiseOps(), activationOps(), constantOps(), conversionOps(), shapeOps(), indexOps(), scatterOps(), linearOps(), lossOps(), windowOps(), normOps(),
                                    attentionOps(), reduceOps(), controlOps()})
     for (const OpImporter &op : ops)
       rows.push_back(&op);
