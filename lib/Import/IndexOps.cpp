@@ -47,6 +47,26 @@ bool inRange(const Affine &affine, ArrayRef<int64_t> shape, int64_t size) {
   return range && range->first >= 0 && range->second < size;
 }
 
+/// The indices (input 1) as a tensor. Known ones are brought into their dimensions, where negative ones count from the
+/// end; their last dimension goes through `sizes`. One that is outside is an error.
+FailureOr<Value> indicesWithin(NodeContext &node, ArrayRef<int64_t> sizes) {
+  std::optional<std::vector<Scalar>> list = elementsOf(node.inputs[1]);
+  if (!list)
+    return node.tensor(1);
+  bool changed = false;
+  for (auto [k, s] : enumerate(*list)) {
+    int64_t size = sizes[k % sizes.size()];
+    if (s.i < -size || s.i >= size) {
+      node.error() << "index " << s.i << " is outside of a dimension of size " << size;
+      return failure();
+    }
+    changed |= s.i < 0;
+    s.i += s.i < 0 ? size : 0;
+  }
+  return changed ? node.emit.materialize(ImportValue::dense(ElementKind::I64, node.inputs[1].shape, std::move(*list)))
+                 : node.tensor(1);
+}
+
 LogicalResult importGather(NodeContext &node) {
   int64_t axis = node.getInt("axis", 0);
   if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(1, ElementKind::I64)))
@@ -107,7 +127,10 @@ LogicalResult importGather(NodeContext &node) {
     if (d != *dim)
       front.push_back(d);
   table = node.emit.transpose(table, front);
-  Value rows = node.emit.make<nn::EmbeddingOp>(table, node.tensor(1));
+  FailureOr<Value> ids = indicesWithin(node, {size});
+  if (failed(ids))
+    return failure();
+  Value rows = node.emit.make<nn::EmbeddingOp>(table, *ids);
   for (int64_t d = 0; d < *dim; ++d)
     back.push_back(indices.rank() + d);
   for (int64_t d = 0; d < indices.rank(); ++d)
@@ -145,7 +168,10 @@ LogicalResult importGatherElements(NodeContext &node) {
   Shape offsets(data.rank(), 0), sizes = indices.shape, steps(data.rank(), 1);
   sizes[*dim] = data.shape[*dim];
   Value box = node.emit.slice(node.tensor(0), offsets, sizes, steps);
-  return node.result(node.emit.make<nn::TakeAlongOp>(box, node.tensor(1), node.emit.builder.getI64IntegerAttr(*dim)));
+  FailureOr<Value> places = indicesWithin(node, {data.shape[*dim]});
+  if (failed(places))
+    return failure();
+  return node.result(node.emit.make<nn::TakeAlongOp>(box, *places, node.emit.builder.getI64IntegerAttr(*dim)));
 }
 
 LogicalResult importGatherND(NodeContext &node) {
@@ -188,12 +214,15 @@ LogicalResult importGatherND(NodeContext &node) {
   if (is_contained(shape, 0))
     return node.error() << "the result is empty";
   // One row number out of the columns, and rows of the flattened table.
-  Value all = node.tensor(1), row;
+  FailureOr<Value> all = indicesWithin(node, indexed);
+  if (failed(all))
+    return failure();
+  Value row;
   Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1), flat = {1};
   box.back() = 1;
   for (int64_t k = 0; k < columns; ++k) {
     offsets.back() = k;
-    Value column = node.emit.reshape(node.emit.slice(all, offsets, box, steps),
+    Value column = node.emit.reshape(node.emit.slice(*all, offsets, box, steps),
                                      ArrayRef<int64_t>(indices.shape).drop_back());
     if (row)
       row = node.emit.make<nn::AddOp>(
