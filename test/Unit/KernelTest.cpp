@@ -38,7 +38,8 @@ TEST(Kernel, UnaryFunctions) {
   checkUnary("erf %x", x, [](double v) { return std::erf(v); });
   checkUnary("sigmoid %x", x, [](double v) { return 1 / (1 + std::exp(-v)); });
   checkUnary("silu %x", x, [](double v) { return v / (1 + std::exp(-v)); });
-  checkUnary("softplus %x", randomFloats(1009, 3, -40, 40), [](double v) { return std::fmax(v, 0) + std::log1p(std::exp(-std::fabs(v))); });
+  checkUnary("softplus %x", randomFloats(1009, 3, -40, 40), [](double v) { return std::fmax(v, 0) + std::log1p(std::exp(-std::fabs(v))); },
+             2e-6, 0);                                  // its tail too, where it is far below 1
   checkUnary("rsqrt %x", positive, [](double v) { return 1 / std::sqrt(v); });
   checkUnary("reciprocal %x", positive, [](double v) { return 1 / v; });
   checkUnary("floor %x", x, [](double v) { return std::floor(v); });
