@@ -172,10 +172,18 @@ Value ConcatOp::emitElement(OpBuilder &builder, ValueRange indices, ElementFn el
   return result ? result : scalarConstant(builder, getLoc(), getType().getElementType(), 0);
 }
 
+/// An id as an index, held inside [0, size): ids that a kernel computes itself are read there before a check can refuse them.
+static Value placeOf(OpBuilder &builder, Location loc, Value id, int64_t size) {
+  Indices index(builder, loc);
+  Value place = builder.create<arith::IndexCastOp>(loc, builder.getIndexType(), id);
+  place = builder.createOrFold<arith::MaxSIOp>(loc, place, index.constant(0));
+  return builder.createOrFold<arith::MinSIOp>(loc, place, index.constant(std::max<int64_t>(size - 1, 0)));
+}
+
 Value EmbeddingOp::emitElement(OpBuilder &builder, ValueRange indices, ElementFn element) {
   int64_t idRank = tensorType(getIds()).getRank();
   Value id = element(1, indices.take_front(idRank));
-  SmallVector<Value> picked{builder.create<arith::IndexCastOp>(getLoc(), builder.getIndexType(), id)};
+  SmallVector<Value> picked{placeOf(builder, getLoc(), id, tensorType(getTable()).getDimSize(0))};
   llvm::append_range(picked, indices.drop_front(idRank));
   return element(0, picked);
 }
@@ -183,7 +191,7 @@ Value EmbeddingOp::emitElement(OpBuilder &builder, ValueRange indices, ElementFn
 Value TakeAlongOp::emitElement(OpBuilder &builder, ValueRange indices, ElementFn element) {
   SmallVector<Value> picked(indices);
   Value id = element(1, indices);
-  picked[getDim()] = builder.create<arith::IndexCastOp>(getLoc(), builder.getIndexType(), id);
+  picked[getDim()] = placeOf(builder, getLoc(), id, tensorType(getOperand()).getDimSize(getDim()));
   return element(0, picked);
 }
 
