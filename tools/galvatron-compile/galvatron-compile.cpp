@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../OutputFile.h"
 #include "Program.h"
 
 #include "galvatron/Codegen/MemoryReport.h"
@@ -26,7 +27,6 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 #include <chrono>
 #include <thread>
@@ -188,18 +188,14 @@ mlir::LogicalResult Compilation::runStage(mlir::ModuleOp module, Stage stage) {
 }
 
 int Compilation::print(mlir::ModuleOp module) {
-  std::error_code code;
-  ToolOutputFile file(output.empty() ? "-" : output.getValue(), code, sys::fs::OF_None);
-  if (code)
-    return fail("cannot write '" + output + "': " + code.message());
-  if (!wantsCode) {
-    module->print(file.os());
-    file.os() << "\n";
-  } else if (failed(printCode(module, programOptions(), file.os()))) {
-    return 1;
-  }
-  file.keep();
-  return 0;
+  auto write = [&](raw_ostream &os) -> mlir::LogicalResult {
+    if (wantsCode)
+      return printCode(module, programOptions(), os);
+    module->print(os);
+    os << "\n";
+    return mlir::success();
+  };
+  return failed(writeOutput(output.empty() ? "-" : output.getValue(), write, [&](const Twine &why) { fail(why); }));
 }
 
 ProgramOptions Compilation::programOptions() const {
@@ -256,6 +252,7 @@ static void forgetOptionsOfLLVM() {
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  failOnFileSizeLimit();
   forgetOptionsOfLLVM();
   mlir::DialectRegistry registry;
   registry.insert<nn::NNDialect, dist::DistDialect, pipe::PipeDialect, rt::RTDialect, mlir::func::FuncDialect,

@@ -1,12 +1,13 @@
 //===- galvatron-translate.cpp - ONNX to nn, and trained weights back -----===//
 
+#include "../OutputFile.h"
+
 #include "galvatron/Import/Import.h"
 #include "galvatron/Import/NodeDiagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 using namespace llvm;
 
@@ -44,6 +45,7 @@ static cl::opt<std::string> weights("weights", cl::desc("Trained parameters for 
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  galvatron::failOnFileSizeLimit();
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv, overview);
   auto fail = [](const Twine &message) {
@@ -77,12 +79,10 @@ int main(int argc, char **argv) {
   mlir::OwningOpRef<mlir::ModuleOp> module = galvatron::importOnnx(input, options, &context);
   if (!module)
     return 1;
-  std::error_code code;
-  ToolOutputFile file(output, code, sys::fs::OF_None);
-  if (code)
-    return fail("cannot write '" + output + "': " + code.message());
-  module->print(file.os());
-  file.os() << "\n";
-  file.keep();
-  return 0;
+  auto write = [&](raw_ostream &os) {
+    module->print(os);
+    os << "\n";
+    return mlir::success();
+  };
+  return failed(galvatron::writeOutput(output, write, fail));
 }
