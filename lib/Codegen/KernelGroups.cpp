@@ -20,6 +20,8 @@ using namespace galvatron::nn;
 
 /// Kernels are not made larger than this.
 static constexpr size_t maxMembers = 160, maxLeaves = 24;
+/// Through so many ops at most is a value computed again where it is needed; then it is read from memory.
+static constexpr unsigned maxDepth = 64;
 /// Fewer rows than this are not accepted for the sake of fusion.
 static constexpr int64_t fewRows = 8;
 /// So many elements may be one row.
@@ -126,14 +128,18 @@ void KernelGrouping::classify(Block &block) {
   for (Operation &op : block) {
     if (library.contains(&op) || op.getNumResults() != 1 || !isa<ElementOpInterface>(op))
       continue;
-    if (isa<ReshapeOp>(op) || (!hardUsed.contains(&op) && isVirtualByNature(&op)))
+    unsigned &depth = depths[&op];
+    for (Value operand : op.getOperands())
+      if (Operation *producer = operand.getDefiningOp(); producer && (virtualOps.contains(producer) || isCheapHere(producer)))
+        depth = std::max(depth, depths.lookup(producer) + 1);
+    if (isa<ReshapeOp>(op) || (depth <= maxDepth && !hardUsed.contains(&op) && isVirtualByNature(&op)))
       virtualOps.insert(&op);
   }
 }
 
 bool KernelGrouping::isCheapHere(Operation *op) const {
   auto element = dyn_cast<ElementOpInterface>(op);
-  return element && !library.contains(op) && !hardUsed.contains(op) && element.getElementCost() <= 1;
+  return element && !library.contains(op) && !hardUsed.contains(op) && element.getElementCost() <= 1 && depths.lookup(op) <= maxDepth;
 }
 
 bool KernelGrouping::isRecomputed(Operation *op, const KernelGroup &group) const {

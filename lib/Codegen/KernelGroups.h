@@ -65,6 +65,7 @@ private:
   llvm::DenseMap<mlir::Operation *, unsigned> memberOf;
   llvm::DenseSet<mlir::Operation *> virtualOps, hardUsed, library;
   llvm::DenseMap<mlir::Operation *, unsigned> order;
+  llvm::DenseMap<mlir::Operation *, unsigned> depths; ///< of what is computed again below an op
 };
 
 /// Whether the library does this addition together with the product before it: of a bias along the product's last

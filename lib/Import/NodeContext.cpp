@@ -41,6 +41,8 @@ static StringRef elementName(ElementKind element) {
 }
 
 LogicalResult NodeContext::expectElement(size_t i, ElementKind element) {
+  if (inputs[i].kind == ImportValue::Absent)
+    return error() << "input " << i << " is missing"; // of several that are no longer optional one by one
   if (inputs[i].kind == ImportValue::Sequence)
     return error() << "input " << i << " is a sequence; wanted a tensor";
   if (inputs[i].element != element)
