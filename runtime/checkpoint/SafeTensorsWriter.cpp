@@ -5,18 +5,29 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace galvatron_rt {
 
 SafeTensorsWriter::SafeTensorsWriter(const std::string &path, const std::vector<Entry> &entries)
-    : path(path), temporary(concat(path, ".partial-", getpid())) {
+    : path(path) {
+  // A link stays one: what it names is replaced.
+  if (char *target = realpath(path.c_str(), nullptr)) {
+    this->path = target;
+    std::free(target);
+  }
+  temporary = concat(this->path, ".partial-", getpid());
   // Better now than after the last step.
-  if (access(directoryOf(path).c_str(), W_OK))
+  if (access(directoryOf(this->path).c_str(), W_OK))
     fail(systemMessage(path));
+  struct stat there;
+  if (stat(this->path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    fail("file '", path, "': not a regular file");
   nlohmann::ordered_json json;
   // transformers asks for this key before it reads a file.
   json["__metadata__"] = {{"format", "pt"}};

@@ -3,6 +3,7 @@
 #include "checkpoint/Weights.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace galvatron_rt {
 namespace {
@@ -42,15 +43,18 @@ WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &pat
     if (!view.primary || !wanted(view.saved))
       continue;
     int64_t source = kind == Kind::Gradients ? gradientOf[view.tensor] : view.tensor;
-    if (source < 0)
-      fail("parameter '", image.string(image.tensors[view.tensor].name), "' of trainable tensor '",
-           image.string(image.saved[view.saved].name), "' has no gradient in this program");
-    parts[view.saved].push_back(
-        {makeCursor(image, view), static_cast<const char *>(context.tensorData(source))});
+    const void *data = source < 0 ? nullptr : context.tensorData(source);
+    parts[view.saved].push_back({makeCursor(image, view), static_cast<const char *>(data)});
   }
+  // A tensor that the loss does not depend on has no gradient (in PyTorch it is None); one of which
+  // only a part is used has zeros elsewhere.
+  auto hasData = [&](int64_t saved) {
+    return std::any_of(parts[saved].begin(), parts[saved].end(),
+                       [](const Part &part) { return part.data != nullptr; });
+  };
   std::vector<SafeTensorsWriter::Entry> entries;
   auto add = [&](int64_t name, int64_t saved) {
-    if (!wanted(saved))
+    if (!wanted(saved) || !hasData(saved))
       return;
     Dims dims = image.dims(image.saved[saved]);
     entries.push_back({image.string(name), fileDtype(image.saved[saved].dtype),
@@ -79,7 +83,10 @@ void WeightsSaver::writeTensor(int64_t saved) {
       if (!part.cursor.done() && (!next || part.cursor.savedBegin() < next->cursor.savedBegin()))
         next = &part;
     int64_t count = std::min(next->cursor.length(), capacity - filled);
-    gather(next->data, buffer.data() + filled * bytes, next->cursor, count, bytes);
+    if (next->data)
+      gather(next->data, buffer.data() + filled * bytes, next->cursor, count, bytes);
+    else
+      std::memset(buffer.data() + filled * bytes, 0, static_cast<size_t>(count * bytes));
     next->cursor.advance(count);
     filled += count;
     left -= count;

@@ -43,7 +43,7 @@ private:
 
   struct Part {
     ViewCursor cursor;
-    const char *data;
+    const char *data; // NULL = zeros
   };
   galvatron_rt_context &context;
   std::vector<std::vector<Part>> parts; // of each saved tensor

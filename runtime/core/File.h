@@ -43,6 +43,9 @@ std::string directoryOf(const std::string &path);
 /// Part after the last slash.
 std::string baseName(const std::string &path);
 
+/// Whether both paths lead to one file that exists.
+bool isSameFile(const std::string &a, const std::string &b);
+
 } // namespace galvatron_rt
 
 #endif // GALVATRON_RT_CORE_FILE_H

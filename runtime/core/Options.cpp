@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <cmath>
+#include <map>
 
 namespace galvatron_rt {
 namespace {
@@ -172,6 +173,15 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
     wrong("this program was compiled without an optimizer; it runs with --forward-only");
   needs("--eval-every", "--eval-data");
   needs("--eval-data", "--eval-every");
+
+  std::map<std::string, const char *> written;
+  for (auto [flag, path] : {std::pair<const char *, const std::string *>{"--log", &options.log},
+                            {"--save", &options.save},
+                            {"--save-gradients", &options.saveGradients},
+                            {"--save-outputs", &options.saveOutputs}})
+    if (given(flag))
+      if (auto [other, isNew] = written.emplace(*path, flag); !isNew)
+        wrong(concat(other->second, " and ", flag, " name the same file '", *path, "'"));
 
   const double infinity = std::numeric_limits<double>::infinity();
   hyper.beta1 = betas[0];

@@ -11,7 +11,7 @@ namespace galvatron_rt {
 
 Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights)
     : options(given), owned(std::make_unique<galvatron_rt_context>(raw)), context(*owned),
-      image(context.image), data(image, options.data), log(options.log), executor(context) {
+      image(context.image), data(image, options.data), executor(context) {
   if (options.steps == 0)
     options.steps = data.count();
   options.hyper.steps = options.steps;
@@ -27,6 +27,11 @@ Session::Session(const galvatron_rt_image *raw, const Options &given, const std:
     openOutputs();
   executor.traceNumbers(options.nanTrace);
   executor.profile(options.profile);
+  // Last: opening it anew loses what an earlier run logged.
+  for (const std::string &read : {options.load, ownWeights})
+    if (!options.log.empty() && isSameFile(options.log, read))
+      fail("--log names '", options.log, "', from which the parameters are read");
+  log = Log(options.log);
 }
 
 void Session::loadParameters(const std::string &ownWeights) {

@@ -37,7 +37,7 @@ private:
   const Image &image;
   Batches data;
   std::optional<Batches> evalData;
-  Log log;
+  Log log{""};
   Progress progress;
   Executor executor;
   std::unique_ptr<WeightsSaver> saver, gradientSaver;

@@ -11,6 +11,7 @@
 extern "C" {
 void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);
 int omp_get_thread_num(void);
+int omp_get_num_threads(void);
 int omp_get_max_threads(void);
 void omp_set_num_threads(int threads);
 void omp_set_dynamic(int dynamic);
@@ -20,21 +21,40 @@ namespace galvatron_rt {
 
 /// Makes `threads` the size of the calling thread's teams, ours and oneDNN's.
 inline void useThreads(int64_t threads) {
+  omp_set_dynamic(0);
   if (omp_get_max_threads() == threads)
     return;
-  omp_set_dynamic(0);
   omp_set_num_threads(static_cast<int>(threads));
 }
 
-/// Calls body(thread) for thread in [0, threads), on one thread each, and returns when all have
-/// returned. `body` must not throw.
+/// Calls body(thread) for thread in [0, threads), on one thread each if the team has as many, and
+/// returns when all have returned. `body` must not throw.
 template <typename Body> void onEachThread(int64_t threads, const Body &body) {
   if (threads <= 1)
     return body(int64_t(0));
-  auto trampoline = [](void *data) {
-    (*static_cast<const Body *>(data))(int64_t(omp_get_thread_num()));
+  struct Work {
+    const Body *body;
+    int64_t threads;
   };
-  GOMP_parallel(trampoline, const_cast<Body *>(&body), static_cast<unsigned>(threads), 0);
+  auto trampoline = [](void *data) {
+    const Work &work = *static_cast<const Work *>(data);
+    for (int64_t i = omp_get_thread_num(); i < work.threads; i += omp_get_num_threads())
+      (*work.body)(i);
+  };
+  Work work{&body, threads};
+  GOMP_parallel(trampoline, &work, static_cast<unsigned>(threads), 0);
+}
+
+/// How many threads a team of `threads` really gets: OMP_THREAD_LIMIT and others may allow fewer.
+inline int64_t teamSize(int64_t threads) {
+  int64_t size = 1;
+  GOMP_parallel(
+      [](void *data) {
+        if (omp_get_thread_num() == 0)
+          *static_cast<int64_t *>(data) = omp_get_num_threads();
+      },
+      &size, static_cast<unsigned>(threads), 0);
+  return size;
 }
 
 struct Range {

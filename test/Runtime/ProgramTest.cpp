@@ -399,6 +399,37 @@ TEST_F(ProgramTest, RunsWithFewerCoresThanThreads) {
       << result.errors;
 }
 
+TEST_F(ProgramTest, RefusesASmallerTeamThanItsLibraryCountsOn) {
+  EXPECT_NE(errorOf("--data=data --steps=1", "SAMPLE=64-threads OMP_THREAD_LIMIT=2")
+                .find("sample: error: OpenMP gives this program 2 of the 64 threads that it was "
+                      "compiled for; unset OMP_THREAD_LIMIT and OMP_MAX_ACTIVE_LEVELS, or compile "
+                      "it with --threads=2\n"),
+            std::string::npos);
+  EXPECT_EQ(run("--data=data --steps=1", "SAMPLE=64-threads OMP_DYNAMIC=true").status, 0);
+}
+
+TEST_F(ProgramTest, ReplacesOnlyFilesThatItMay) {
+  std::filesystem::create_directory(folder / "folder");
+  EXPECT_EQ(errorOf("--data=data --save=folder"),
+            "sample: error: file 'folder': not a regular file\n");
+  EXPECT_EQ(errorOf("--data=data --save=/dev/null"),
+            "sample: error: file '/dev/null': not a regular file\n");
+  EXPECT_EQ(errorOf("--data=data --save=a.safetensors --save-gradients=a.safetensors"),
+            "sample: error: --save and --save-gradients name the same file 'a.safetensors'\n");
+  std::string weights = readFile(folder / "sample.safetensors");
+  EXPECT_EQ(errorOf("--data=data --log=sample.safetensors"),
+            "sample: error: --log names 'sample.safetensors', from which the parameters are read\n");
+  EXPECT_EQ(readFile(folder / "sample.safetensors"), weights);
+  std::ofstream(std::string(folder / "log.jsonl")) << "of an earlier run";
+  EXPECT_NE(run("--data=data --log=log.jsonl --load=nowhere").status, 0);
+  EXPECT_EQ(readFile(folder / "log.jsonl"), "of an earlier run");
+  std::ofstream(std::string(folder / "real.safetensors")) << "old";
+  std::filesystem::create_symlink("real.safetensors", std::string(folder / "link.safetensors"));
+  EXPECT_EQ(run("--data=data --save=link.safetensors").status, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(std::string(folder / "link.safetensors")));
+  EXPECT_GT(readFile(folder / "real.safetensors").size(), 100u);
+}
+
 TEST_F(ProgramTest, RunsUnderMpirun) {
   const std::string mpirun = "mpirun --allow-run-as-root --oversubscribe -n ";
   Result one = run("--data=data --steps=2 --save=a.safetensors", "", mpirun + "1");

@@ -19,6 +19,11 @@ public:
     int64_t level = image.config().cpu_level;
     useCpuLevel(level);
     useThreads(threads);
+    // The library cuts its work into as many parts as there should be threads.
+    if (int64_t size = threads > 1 ? teamSize(threads) : 1; size < threads)
+      fail("OpenMP gives this program ", size, " of the ", threads,
+           " threads that it was compiled for; unset OMP_THREAD_LIMIT and OMP_MAX_ACTIVE_LEVELS, or "
+           "compile it with --threads=", size);
     auto checkScratch = [](const std::string &what, int64_t planned, int64_t wanted,
                            const char *implementation) {
       if (planned != wanted)
