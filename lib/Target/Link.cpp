@@ -20,6 +20,16 @@ static SmallString<128> findRuntimeFile(StringRef name) {
   return path;
 }
 
+/// Of what a linker printed, the line that says why; after a crash there are many others.
+static StringRef findReason(StringRef output) {
+  SmallVector<StringRef> lines;
+  output.split(lines, '\n', -1, /*KeepEmpty=*/false);
+  for (StringRef line : lines)
+    if (line.contains("error:"))
+      return line.trim();
+  return lines.empty() ? "it said nothing" : lines.front().trim();
+}
+
 LogicalResult galvatron::linkProgram(StringRef object, StringRef program, Location loc) {
   SmallString<128> library = findRuntimeFile("libgalvatron_rt.a"), flagsFile = findRuntimeFile("link_flags.txt");
   auto flags = llvm::MemoryBuffer::getFile(flagsFile);
@@ -41,6 +51,6 @@ LogicalResult galvatron::linkProgram(StringRef object, StringRef program, Locati
   if (status == 0)
     return success();
   if (message.empty() && output)
-    message = (*output)->getBuffer().rtrim().str();
+    message = findReason((*output)->getBuffer()).str();
   return emitError(loc) << "linking '" << program << "' with " << GALVATRON_LINKER << " failed: " << message;
 }

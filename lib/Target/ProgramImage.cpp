@@ -31,6 +31,7 @@ private:
   void addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &rows);
   void addConfig();
   int64_t getOffset(Value buffer);
+  LogicalResult checkComplete();
 
   template <typename Record> void addSection(int64_t kind, const std::vector<Record> &records);
 
@@ -286,9 +287,31 @@ template <typename Record> void ImageBuilder::addSection(int64_t kind, const std
   records.insert(records.end(), begin, begin + words * all.size());
 }
 
+/// A module that somebody wrote or changed may lack what a table's records are made of.
+LogicalResult ImageBuilder::checkComplete() {
+  auto result = program.walk([&](Operation *op) -> WalkResult {
+    bool isPlaced = true;
+    if (auto slot = dyn_cast<rt::SlotOp>(op))
+      isPlaced = slot.getOffset().has_value();
+    else if (auto parameter = dyn_cast<rt::ParameterOp>(op))
+      isPlaced = parameter.getOffset().has_value();
+    else if (auto tensor = dyn_cast<rt::TensorOp>(op))
+      isPlaced = tensor.getOffset().has_value();
+    if (!isPlaced)
+      return op->emitOpError("has no place in the arena (--rt-plan-memory gives it one)");
+    auto run = dyn_cast<rt::RunOp>(op);
+    if (Operation *callee = run ? symbols.lookup(run.getCallee()) : nullptr; run && !(callee && callee->hasAttr(rt::outsAttr)))
+      return run.emitOpError("runs '") << run.getCallee() << "', which is no lowered function";
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
 FailureOr<ProgramImage> ImageBuilder::build() {
   if (!program.getArenaBytes())
     return program.emitOpError("has no arena yet; run --rt-plan-memory first");
+  if (failed(checkComplete()))
+    return failure();
   addString("");
   if (auto known = module->getAttrOfType<ArrayAttr>(rt::stringsAttr))
     for (Attribute string : known)

@@ -33,14 +33,14 @@ static std::string findModel(ModuleOp module, StringRef input) {
   return beside.str().str();
 }
 
-static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOptions &options) {
+static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOptions &options, const std::string &path) {
   auto module = program->getParentOfType<ModuleOp>();
   std::string model = findModel(module, options.input);
   auto reader = std::make_shared<InitializerReader>(model, module.getContext());
   WeightSources sources;
   sources.directory = llvm::sys::path::parent_path(model.empty() ? options.input : model).str();
   sources.readInitializer = [reader](Location loc, StringRef name) { return reader->read(loc, name); };
-  return writeWeights(program, sources, options.path + ".safetensors");
+  return writeWeights(program, sources, path);
 }
 
 /// The table of the program that a lowered module holds.
@@ -70,8 +70,13 @@ LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &opt
   if (failed(image))
     return failure();
   done("the program table");
+  // An old program and its weights stay until there are new ones to take their place.
+  if (llvm::sys::fs::is_directory(options.path))
+    return module.emitError("cannot write '") << options.path << "': Is a directory";
+  std::string linked = options.path + ".tmp", weights = linked + ".safetensors";
+  llvm::FileRemover linkedRemover(linked), weightsRemover(weights);
   if (!options.randomSeed) {
-    if (failed(writeProgramWeights(*module.getOps<rt::ProgramOp>().begin(), options)))
+    if (failed(writeProgramWeights(*module.getOps<rt::ProgramOp>().begin(), options, weights)))
       return failure();
     done("writing the weights");
   }
@@ -94,8 +99,15 @@ LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &opt
     }
   }
   done("code generation");
-  if (failed(linkProgram(object, options.path, module.getLoc())))
+  if (failed(linkProgram(object, linked, module.getLoc())))
     return failure();
   done("linking");
-  return success();
+  auto take = [&](StringRef from, const std::string &to) -> LogicalResult {
+    if (std::error_code error = llvm::sys::fs::rename(from, to))
+      return module.emitError("cannot write '") << to << "': " << error.message();
+    return success();
+  };
+  if (!options.randomSeed && failed(take(weights, options.path + ".safetensors")))
+    return failure();
+  return take(linked, options.path);
 }

@@ -115,6 +115,7 @@ private:
     return 1;
   }
   int checkOptions();
+  int checkStage(Stage stage);
   bool isOnnx() const { return StringRef(input).ends_with(".onnx"); }
   mlir::OwningOpRef<mlir::ModuleOp> load();
   mlir::LogicalResult runStage(mlir::ModuleOp module, Stage stage);
@@ -164,6 +165,19 @@ int Compilation::checkOptions() {
   pipelineOptions.microBatches = microBatches;
   pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
   pipelineOptions.cpu = cpu;
+  return 0;
+}
+
+/// What a module was made with cannot be said again: an option of a stage that lies behind would do nothing.
+int Compilation::checkStage(Stage stage) {
+  const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
+                                                          {aliases, Stage::Imported}, {loss, Stage::Training},
+                                                          {optimizer, Stage::Training}, {microBatches, Stage::Planned},
+                                                          {threads, Stage::Lowered}};
+  for (const auto &[option, when] : decided)
+    if (option.getNumOccurrences() && when <= stage)
+      return fail("--" + option.ArgStr + " does not apply: '" + input + "' is at the stage '" + stringifyStage(stage) +
+                  "', where that is decided");
   return 0;
 }
 
@@ -223,6 +237,9 @@ int Compilation::run() {
     return 1;
   progress.done("reading the model");
   // An imported model is raised first; a module goes on from the stage that it is.
+  if (!isOnnx())
+    if (int status = checkStage(detectStage(*module)))
+      return status;
   int next = isOnnx() ? 0 : static_cast<int>(detectStage(*module)) + 1;
   int last = static_cast<int>(wanted.value_or(lastStage));
   if (next - 1 > last)
