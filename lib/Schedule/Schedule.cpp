@@ -110,7 +110,7 @@ public:
 
 private:
   LogicalResult collect();
-  void collectContributions(Value value, Value whole);
+  LogicalResult collectContributions(Value value, Value whole);
   void writeOnce(Operation &op);
   void writeEach(Operation &op, int64_t microBatch);
   void writeRun(func::CallOp call, std::optional<int64_t> microBatch);
@@ -135,14 +135,16 @@ private:
 };
 
 /// Follows a sum back to the calls whose results it adds up.
-void TableWriter::collectContributions(Value value, Value whole) {
+LogicalResult TableWriter::collectContributions(Value value, Value whole) {
   SmallVector<Value> work{value};
   DenseSet<Operation *> calls;
   while (!work.empty()) {
     Value next = work.pop_back_val();
     auto sum = next.getDefiningOp<nn::AddOp>();
     if (!sum) {
-      accumulatorOf[next] = whole;
+      if (!next.getDefiningOp<func::CallOp>() || !accumulatorOf.try_emplace(next, whole).second)
+        return emitError(whole.getLoc()) << "sums a value over \"time\" that is "
+                                         << (next.getDefiningOp<func::CallOp>() ? "part of a sum already" : "no result of a call");
       // A call adds to a sum in place once, and only what nobody else reads.
       if (!next.hasOneUse() || !calls.insert(next.getDefiningOp()).second) {
         mergeCall[next] = -1;
@@ -153,6 +155,7 @@ void TableWriter::collectContributions(Value value, Value whole) {
     accumulation.insert(sum);
     work.append({sum.getRhs(), sum.getLhs()});
   }
+  return success();
 }
 
 LogicalResult TableWriter::collect() {
@@ -160,7 +163,7 @@ LogicalResult TableWriter::collect() {
   for (Operation &op : step.front()) {
     if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
       monoidOf[reduce.getResult()] = reduce.getMonoid();
-      collectContributions(reduce.getValue(), reduce.getResult());
+      ok &= succeeded(collectContributions(reduce.getValue(), reduce.getResult()));
       accumulation.insert(reduce);
       continue;
     }
@@ -197,6 +200,12 @@ LogicalResult TableWriter::collect() {
   for (Operation *op : once)
     if (isa<nn::AddOp>(op) && !accumulation.contains(op)) {
       op->emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
+      ok = false;
+    }
+  for (Operation *op : once)
+    if (!late.contains(op) && !accumulation.contains(op) && !op->hasTrait<OpTrait::IsTerminator>() &&
+        llvm::any_of(op->getOperands(), [&](Value operand) { return each.contains(operand.getDefiningOp()); })) {
+      op->emitOpError("runs before the first micro-batch and reads what one of them makes");
       ok = false;
     }
   for (OpOperand &use : step.front().getTerminator()->getOpOperands())

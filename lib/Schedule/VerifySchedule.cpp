@@ -42,6 +42,7 @@ private:
   void verifyRuns();
   void verifyUses();
   void verifySums();
+  void verifyMicroBatches();
   void verifyParameters();
 
   pipe::TableOp table;
@@ -180,12 +181,50 @@ void TableVerifier::verifySums() {
   }
 }
 
-/// A parameter is stored at most once, and not read afterwards.
+/// A row of a micro-batch reads what that micro-batch makes, or what is made once; only a running result passes from one to the
+/// next. An output is handed out once for each of them.
+void TableVerifier::verifyMicroBatches() {
+  llvm::MapVector<Attribute, DenseSet<int64_t>> handedOut;
+  for (Operation &row : table.getRows().front()) {
+    std::optional<int64_t> own = pipe::getMicroBatch(&row);
+    if (!own)
+      continue;
+    DenseSet<int64_t> running;
+    if (auto run = dyn_cast<pipe::RunOp>(row))
+      for (auto [result, argument] : accumulates(run))
+        running.insert(argument);
+    for (OpOperand &use : row.getOpOperands()) {
+      Operation *maker = use.get().getDefiningOp();
+      std::optional<int64_t> other = maker ? pipe::getMicroBatch(maker) : std::nullopt;
+      auto place = dyn_cast<pipe::PlaceOp>(row);
+      if (other && *other != *own && !running.contains(use.getOperandNumber()) && !(place && use.get() == place.getWhole()))
+        fail(&row) << "belongs to micro-batch " << *own << " and reads a value of micro-batch " << *other;
+    }
+    if (auto output = dyn_cast<pipe::OutputOp>(row))
+      if (!handedOut[output.getOutputAttr()].insert(*own).second)
+        fail(output) << "hands out micro-batch " << *own << " of " << output.getOutputAttr() << " a second time";
+  }
+  for (auto &[name, pieces] : handedOut)
+    for (int64_t m = 0, count = table.getMicroBatches(); m < count; ++m)
+      if (!pieces.contains(m))
+        fail(table) << "never hands out micro-batch " << m << " of " << name;
+}
+
+/// A parameter is stored at most once, and not read afterwards: its memory holds the new value then.
 void TableVerifier::verifyParameters() {
   DenseSet<Attribute> stored;
+  llvm::DenseMap<Attribute, SmallVector<Value>> reads;
   for (Operation &row : table.getRows().front()) {
-    if (auto store = dyn_cast<pipe::StoreOp>(row); store && !stored.insert(store.getParameterAttr()).second)
+    if (auto read = dyn_cast<pipe::ParameterOp>(row))
+      reads[read.getParameterAttr()].push_back(read.getResult());
+    auto store = dyn_cast<pipe::StoreOp>(row);
+    if (store && !stored.insert(store.getParameterAttr()).second)
       fail(store) << "stores " << store.getParameterAttr() << " a second time";
+    else if (store)
+      for (Value value : reads.lookup(store.getParameterAttr()))
+        for (Operation *user : value.getUsers())
+          if (store->isBeforeInBlock(user) && !isa<pipe::StoreOp>(user))
+            fail(user) << "reads " << store.getParameterAttr() << " after the step has stored it";
     if (auto read = dyn_cast<pipe::ParameterOp>(row); read && stored.contains(read.getParameterAttr()))
       fail(read) << "reads " << read.getParameterAttr() << " after the step has stored it";
   }
@@ -202,6 +241,7 @@ LogicalResult TableVerifier::verify() {
   verifyRuns();
   verifyUses();
   verifySums();
+  verifyMicroBatches();
   verifyParameters();
   return success(ok);
 }

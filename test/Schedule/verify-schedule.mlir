@@ -114,6 +114,38 @@ pipe.table @train stage(0) micro_batches(1) {
 
 // -----
 
+nn.parameter @w trainable : tensor<f32>, view strided<[]> of "w" [] init normal
+func.func private @f(%w: tensor<f32>) -> tensor<f32>
+pipe.table @train stage(0) micro_batches(1) {
+  %w = pipe.parameter @w : tensor<f32>
+  %0 = pipe.run @f(%w) finish(0) : (tensor<f32>) -> tensor<f32>
+  pipe.store @w, %0 : tensor<f32>
+  // expected-error@+1 {{reads @w after the step has stored it}}
+  %1 = pipe.run @f(%w) finish(1) : (tensor<f32>) -> tensor<f32>
+  pipe.output "y", %1 : tensor<f32>
+}
+
+// -----
+
+func.func private @f() -> tensor<2xf32>
+func.func private @g(%x: tensor<2xf32>) -> tensor<2xf32>
+// expected-error@+1 {{never hands out micro-batch 1 of "y"}}
+pipe.table @forward stage(0) micro_batches(2) {
+  %0 = pipe.run @f() forward(0) micro_batch(0) : () -> tensor<2xf32>
+  %1 = pipe.run @g(%0) forward(1) micro_batch(0) : (tensor<2xf32>) -> tensor<2xf32>
+  pipe.output "y" micro_batch(0), %1 : tensor<2xf32>
+  %2 = pipe.run @f() forward(0) micro_batch(1) : () -> tensor<2xf32>
+  pipe.output "z" micro_batch(1), %2 : tensor<2xf32>
+  // expected-error@+1 {{belongs to micro-batch 1 and reads a value of micro-batch 0}}
+  %3 = pipe.run @g(%0) forward(1) micro_batch(1) : (tensor<2xf32>) -> tensor<2xf32>
+  // expected-error@+2 {{hands out micro-batch 0 of "y" a second time}}
+  // expected-error@+1 {{belongs to micro-batch 0 and reads a value of micro-batch 1}}
+  pipe.output "y" micro_batch(0), %3 : tensor<2xf32>
+  pipe.output "z" micro_batch(0), %0 : tensor<2xf32>
+}
+
+// -----
+
 // expected-error@+1 {{has an nn.accumulates attribute that is no list of [result, argument] pairs}}
 func.func private @f() attributes {nn.accumulates = [0]}
 // expected-error@+1 {{accumulates result 0 into argument 1, but has 1 results and 1 arguments}}
