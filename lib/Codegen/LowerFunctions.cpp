@@ -87,7 +87,7 @@ private:
   Descriptors &descriptors;
   OpBuilder builder;
   func::FuncOp lowered;
-  llvm::DenseMap<Operation *, int64_t> position;   // in the block; a fused product is where its addition is
+  llvm::DenseMap<Operation *, int64_t> position;   // in the block; what is fused is where its addition is
   llvm::MapVector<Operation *, FusedAdd> fusedAdds;
   llvm::DenseSet<Operation *> fused;               // products, reshapes and broadcasts that are part of an addition
   llvm::DenseMap<Value, unsigned> ids;
@@ -148,8 +148,11 @@ void FunctionLowering::findFusedAdds() {
   int64_t index = 0;
   for (Operation &op : block)
     position[&op] = index++;
-  for (auto &[add, parts] : fusedAdds)
+  for (auto &[add, parts] : fusedAdds) {
     position[parts.product] = position[add];
+    if (parts.bias)
+      position[parts.bias] = position[add];
+  }
 }
 
 //===----------------------------------------------------------------------===//

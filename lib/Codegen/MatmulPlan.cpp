@@ -164,7 +164,7 @@ static std::optional<MatmulPlan> plan(nn::ContractOp contract, bool swapped) {
   setStride(result.out[1], n, Out, 1);
   setStride(result.out[0], m, Out, n.size == 1 ? 1 : n.size * result.out[1]);
   if (loops.n.empty())
-    result.biasDims.assign(n.outDims.begin(), n.outDims.end());
+    result.biasDims.emplace(n.outDims.begin(), n.outDims.end());
 
   // What is left of m and n repeats one operand: batch dimensions, as far as there are enough of them.
   SmallVector<Loop> batch = loops.batch;

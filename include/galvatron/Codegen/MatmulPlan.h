@@ -20,8 +20,9 @@ struct MatmulPlan {
   int64_t lhs[2] = {1, 1}, rhs[2] = {1, 1}, out[2] = {1, 1};
   /// The product's rhs is the contraction's lhs and the other way round.
   bool swapped = false;
-  /// Dimensions of the result whose row-major index is n; a bias over exactly these is a bias of the product.
-  llvm::SmallVector<int64_t> biasDims;
+  /// Dimensions of the result whose row-major index is n: a bias over exactly these is a bias of the product. Nothing where other
+  /// dimensions of the right operand are left.
+  std::optional<llvm::SmallVector<int64_t>> biasDims;
 
   /// One call: offsets in elements, into lhs and rhs of the product (after the swap) and its result.
   struct Call {
