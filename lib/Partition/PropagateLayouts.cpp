@@ -99,7 +99,7 @@ public:
   /// Gives each use of a splat one of its own, as one may be split and another not.
   void copySplats() {
     getOperation().walk([](Operation *op) {
-      if (!op->hasTrait<OpTrait::ConstantLike>() || op->getNumResults() != 1 || !nn::getSplat(op->getResult(0)))
+      if (!op->hasTrait<OpTrait::ConstantLike>() || op->getNumResults() != 1 || op->use_empty() || !nn::getSplat(op->getResult(0)))
         return;
       for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(op->getUses()))) {
         OpBuilder builder(op);

@@ -301,7 +301,8 @@ bool Propagation::makePartial(Value value, dist::Monoid monoid) {
   return true;
 }
 
-/// Whether the op turns its partial operands into partial results: it is linear in all of them together.
+/// Whether the op turns its partial operands into partial results: it is linear in all of them together. A zero is a
+/// partial sum as well as a whole one.
 bool Propagation::isLinear(Operation *op, const ShardingRule &rule) const {
   SmallVector<int64_t> operands;
   for (auto [i, operand] : llvm::enumerate(op->getOperands()))
@@ -310,7 +311,12 @@ bool Propagation::isLinear(Operation *op, const ShardingRule &rule) const {
         return false;
       operands.push_back(i);
     }
-  return llvm::is_contained(rule.linearIn, operands);
+  return llvm::any_of(rule.linearIn, [&](ArrayRef<int64_t> set) {
+    return llvm::all_of(operands, [&](int64_t i) { return llvm::is_contained(set, i); }) &&
+           llvm::all_of(set, [&](int64_t i) {
+             return llvm::is_contained(operands, i) || nn::getSplat(op->getOperand(i)) == 0.0;
+           });
+  });
 }
 
 /// Marks the partial results of an op; true if that is news.

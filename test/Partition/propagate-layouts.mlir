@@ -193,3 +193,23 @@ func.func @step(%x: tensor<4x3xf32> {nn.name = "x"}, %positions: tensor<1x3xf32>
   %y = call @block(%x, %positions, %scale, %flat) {dist.strategy = @s0} : (tensor<4x3xf32>, tensor<1x3xf32>, tensor<f32>, tensor<12xf32>) -> tensor<4x3xf32>
   return %y : tensor<4x3xf32>
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+dist.strategy @s0 on @mesh {batch = ["time"]}
+
+// A zero is a partial sum like any other, so choosing between a partial sum and zero is linear: the gradient of a relu on parameters.
+// CHECK-LABEL: func.func private @block
+// CHECK-SAME: -> (tensor<3xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}]], partial <sum over "time">>})
+func.func private @block(%x: tensor<4x3xf32>, %mask: tensor<3xi1>) -> tensor<3xf32> {
+  %0 = nn.reduce sum %x [0] : tensor<4x3xf32> -> tensor<3xf32>
+  %zero = nn.constant dense<0.0> : tensor<3xf32>
+  %1 = nn.select %mask, %0, %zero : tensor<3xf32>
+  return %1 : tensor<3xf32>
+}
+func.func @step(%x: tensor<4x3xf32> {nn.name = "x"}) -> tensor<3xf32> {
+  %mask = nn.constant dense<[true, false, true]> : tensor<3xi1>
+  %y = call @block(%x, %mask) {dist.strategy = @s0} : (tensor<4x3xf32>, tensor<3xi1>) -> tensor<3xf32>
+  return %y : tensor<3xf32>
+}
