@@ -41,7 +41,7 @@ CASES = {}
 
 @dataclasses.dataclass
 class Case:
-    parameters: dict             # name -> shape, or (shape, "positive") for values in [0.5, 2]
+    parameters: dict             # name -> shape, or (shape, "positive") for values in [0.5, 2], or (shape, "quarters") for multiples of 0.25
     compute: Callable            # called with the parameters and the inputs
     direct: tuple = ()
     inputs: dict = dataclasses.field(default_factory=dict)    # name -> tensor, besides `x`
@@ -80,6 +80,8 @@ def elementwise_cases():
     case("maximum_same", dict(a=shape, b=shape), torch.maximum)
     case("clamp", dict(a=shape), lambda a: a.clamp(-0.7, 0.6))
     case("clamp_min", dict(a=shape), lambda a: a.clamp(min=-0.3))
+    case("clamp_at_bounds", dict(a=(shape, "quarters")), lambda a: a.clamp(-0.5, 0.5))    # the gradient at a bound is zero
+    case("arange_halves", dict(a=shape), lambda a: a * torch.arange(0.5, 5.0, 1.0) + torch.arange(4, dtype=torch.float32)[:, None] / 4)
     for name, function in dict(exp=torch.exp, tanh=torch.tanh, sigmoid=torch.sigmoid, erf=torch.erf, gelu=F.gelu, silu=F.silu, relu=F.relu, softplus=F.softplus,
                                abs=torch.abs, neg=torch.neg, sin=torch.sin, cos=torch.cos, logsigmoid=F.logsigmoid, mish=F.mish, elu=F.elu,
                                leaky_relu=lambda a: F.leaky_relu(a, 0.1), hardswish=lambda a: F.hardswish(3 * a),
@@ -172,6 +174,9 @@ def contraction_cases():
     case("linear_conv1d", dict(a=(2, 3, 4), w=(4, 6), b=(6,)), lambda a, w, b: torch.addmm(b, a.view(-1, 4), w).view(2, 3, 6), **weights)
     case("addmm_scaled", dict(a=(3, 4), w=(4, 5), b=(5,)), lambda a, w, b: torch.addmm(b, a, w, beta=0.5, alpha=2.0))
     case("baddbmm", dict(a=(3, 4, 5), b=(3, 5, 6), c=(3, 1, 6)), lambda a, b, c: torch.baddbmm(c, a, b, alpha=0.5))
+    # Additions that the library does with a product: of one number, and of something computed that a kernel reads as well.
+    case("bias_scalar_outer", dict(a=(3, 4), b=(5, 4, 2), s=()), lambda a, b, s: torch.einsum("ik,jkl->jil", a, b) + s)
+    case("bias_computed", dict(q=(3, 4), w=(4, 5), v=(6,), u=(6, 5)), lambda q, w, v, u: (v @ u + q @ w) * (v @ u).tanh())
 
 
 def convolution_cases():
@@ -201,6 +206,10 @@ def indexing_cases():
     case("embedding_plus_positions", dict(w=(7, 4), p=(5, 4)), lambda w, p, ids: F.embedding(ids, w) + F.embedding(ids.cumsum(-1) % 5, p), inputs=table["inputs"],
          direct=("w", "p"))
     case("index_select", dict(a=shape), lambda a: a.index_select(1, torch.tensor([3, 0, 3])))
+    case("index_ends", dict(a=shape), lambda a: a[:, [0, -1]])
+    rows = dict(inputs=dict(last=torch.tensor([2, 0, 3])))
+    case("gather_row_of_each", dict(a=shape), lambda a, last: a[torch.arange(3), last], **rows)
+    case("gather_cell_of_each", dict(a=(3, 4, 2, 5)), lambda a, last: a[torch.arange(3), last, last % 2], **rows)
     case("gather_elements", dict(a=(3, 5)), lambda a: a.gather(1, torch.tensor([[0, 4], [1, 1], [2, 0]])))
     case("gather_labels", dict(w=(2, 3, 7)), lambda w, ids: w.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1), inputs=table["inputs"])
     case("bias_table", dict(a=(2, 3, 4, 4), w=(7, 3)), lambda a, w: a + w[(torch.arange(4)[:, None] - torch.arange(4)[None]) + 3].permute(2, 0, 1))
@@ -302,6 +311,8 @@ class Model(torch.nn.Module):
         for name, shape in spec.parameters.items():
             if len(shape) == 2 and shape[1] == "positive":
                 value = 0.5 + 1.5 * torch.rand(shape[0], generator=gen)
+            elif len(shape) == 2 and shape[1] == "quarters":
+                value = (4 * torch.randn(shape[0], generator=gen)).round() / 4
             else:
                 value = torch.randn(shape, generator=gen)
             self.register_parameter(name, torch.nn.Parameter(value))

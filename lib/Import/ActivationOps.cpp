@@ -46,9 +46,13 @@ LogicalResult importGelu(NodeContext &node) {
   });
 }
 
+/// The gradient is zero at both bounds.
 Value clamp(Emitter &emit, Value x, double low, double high) {
-  x = emit.make<nn::MaximumOp>(x, emit.numberLike(x, low));
-  return emit.make<nn::MinimumOp>(x, emit.numberLike(x, high));
+  for (auto [predicate, bound] : {std::pair(nn::Predicate::LE, low), std::pair(nn::Predicate::GE, high)}) {
+    Value limit = emit.numberLike(x, bound);
+    x = emit.make<nn::SelectOp>(emit.make<nn::CompareOp>(predicate, x, limit), limit, x);
+  }
+  return x;
 }
 
 Value hardSigmoid(Emitter &emit, Value x, double alpha, double beta) {

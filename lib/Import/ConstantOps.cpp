@@ -58,16 +58,44 @@ LogicalResult importConstantOfShape(NodeContext &node) {
   return node.result(ImportValue::splat(fill.element, *shape, fill.at(0)));
 }
 
+/// Steps that are no whole numbers: start + i step, with as many numbers as ONNX says.
+LogicalResult importFloatRange(NodeContext &node) {
+  float numbers[3];
+  for (size_t i = 0; i < 3; ++i) {
+    std::optional<std::vector<Scalar>> known = elementsOf(node.inputs[i]);
+    if (!known || known->size() != 1)
+      return node.error() << "input " << i << " is not a known number";
+    numbers[i] = known->front().f;
+  }
+  auto [start, limit, step] = numbers;
+  double count = std::ceil((double(limit) - start) / step);
+  if (!(std::abs(count) < 1e9)) // not a number either
+    return node.error() << "from " << start << " to " << limit << " in steps of " << step << " is no range";
+  Shape shape = {std::max<int64_t>(0, int64_t(count))};
+  if (shape[0] > maxDenseElements) {
+    Value index = node.emit.materialize(affineValue(ElementKind::F32, shape, Affine::index(0, 1)));
+    Value steps = node.emit.make<nn::MulOp>(index, node.emit.numberLike(index, step));
+    return node.result(node.emit.make<nn::AddOp>(steps, node.emit.numberLike(index, start)));
+  }
+  std::vector<Scalar> data;
+  for (int64_t i = 0; i < shape[0]; ++i)
+    data.push_back(ofFloat(static_cast<float>(start + static_cast<double>(i) * step)));
+  return node.result(ImportValue::dense(ElementKind::F32, shape, std::move(data)));
+}
+
 LogicalResult importRange(NodeContext &node) {
   if (failed(node.expectInputs(3, 3)))
     return failure();
   Affine numbers[3];
   for (size_t i = 0; i < 3; ++i) {
+    if (failed(node.expectElement(i, node.inputs[0].element)))
+      return failure();
     std::optional<Affine> number;
-    if (node.inputs[i].count() == 1 && succeeded(node.expectElement(i, node.inputs[0].element)))
+    if (node.inputs[i].count() == 1)
       number = affineOf(node.emit.reshape(node.inputs[i], {}));
     if (!number || !number->isConstant())
-      return node.error() << "input " << i << " is not a known whole number";
+      return node.inputs[0].element == ElementKind::F32 ? importFloatRange(node)
+                                                        : node.error() << "input " << i << " is not a known number";
     numbers[i] = *number;
   }
   int64_t start = numbers[0].constant, limit = numbers[1].constant, step = numbers[2].constant, span;
@@ -165,7 +193,7 @@ static const OpImporter table[] = {
     {"ConstantOfShape", 13, importConstantOfShape},
     {"CumSum", 14, importCumSum, "known axis"},
     {"EyeLike", 13, importEyeLike},
-    {"Range", 13, importRange, "whole numbers that are known"},
+    {"Range", 13, importRange, "known numbers"},
     {"Trilu", 14, importTrilu, "known diagonal"},
 };
 

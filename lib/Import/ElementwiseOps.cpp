@@ -441,7 +441,15 @@ LogicalResult importClip(NodeContext &node) {
         return failure();
       if (node.inputs[i].count() != 1)
         return node.error() << "input " << i << " has " << node.inputs[i].count() << " elements; wanted one number";
-      value = applyBinary(node.emit, op, value, node.emit.reshape(node.inputs[i], {}), value.shape);
+      ImportValue bound = node.emit.broadcast(node.emit.reshape(node.inputs[i], {}), value.shape);
+      if (value.kind != ImportValue::Tensor || value.element != ElementKind::F32) {
+        value = applyBinary(node.emit, op, value, bound, value.shape);
+        continue;
+      }
+      // As a choice, not as a maximum: at a bound the gradient is zero, as PyTorch's clamp has it.
+      Value x = value.tensor, limit = node.emit.materialize(bound);
+      Value beyond = node.emit.make<nn::CompareOp>(op == Binary::Max ? nn::Predicate::LE : nn::Predicate::GE, x, limit);
+      value = ImportValue::tensorOf(node.emit.make<nn::SelectOp>(beyond, limit, x));
     }
   return node.result(value);
 }

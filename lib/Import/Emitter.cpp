@@ -310,6 +310,18 @@ ImportValue Emitter::slice(const ImportValue &value, ArrayRef<int64_t> offsets, 
     if (std::optional<ImportValue> known = gatherKnown(value, indices, sizes))
       return *known;
   }
+  if (value.parts) { // what lies in one part is a slice of that, and known if it is
+    int64_t begin = offsets[value.axis], last = begin + (sizes[value.axis] - 1) * steps[value.axis], start = 0;
+    for (const ImportValue &part : *value.parts) {
+      int64_t end = start + part.shape[value.axis];
+      if (std::min(begin, last) >= start && std::max(begin, last) < end) {
+        Shape inside(offsets);
+        inside[value.axis] -= start;
+        return slice(part, inside, sizes, steps);
+      }
+      start = end;
+    }
+  }
   return ImportValue::tensorOf(slice(materialize(value), offsets, sizes, steps));
 }
 
@@ -321,7 +333,12 @@ ImportValue Emitter::concat(ArrayRef<ImportValue> values, int64_t dim) {
   SmallVector<Value> tensors;
   for (const ImportValue &v : values)
     tensors.push_back(materialize(v));
-  return ImportValue::tensorOf(concat(tensors, dim));
+  ImportValue joined = ImportValue::tensorOf(concat(tensors, dim));
+  if (any_of(values, [](const ImportValue &v) { return v.isKnown(); })) {
+    joined.parts = std::make_shared<std::vector<ImportValue>>(values);
+    joined.axis = dim;
+  }
+  return joined;
 }
 
 /// A dimension along which several of the result's walk, each inside a step of the one before (16 i + j, with j below 16), is several

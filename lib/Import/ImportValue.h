@@ -64,6 +64,9 @@ struct ImportValue {
   std::shared_ptr<galvatron::Symbolic> symbolic;
   mlir::Value tensor;
   std::shared_ptr<std::vector<ImportValue>> sequence;
+  // Tensor: what it was joined from along `axis`, where some of that is known.
+  std::shared_ptr<std::vector<ImportValue>> parts;
+  int64_t axis = 0;
 
   bool isKnown() const { return kind == Dense || kind == Symbolic; }
   bool isSplat() const { return kind == Dense && data->size() == 1; }

@@ -30,6 +30,7 @@ const OpImporter *findOp(StringRef name) {
 }
 
 static constexpr int64_t maxNodes = 4000000;
+static constexpr int maxFunctionDepth = 64;
 
 static bool isDefaultDomain(StringRef domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -129,7 +130,10 @@ void Importer::collectUnsupported(const onnx::NodeProto &node, const Scope &scop
   if (const onnx::FunctionProto *function = findFunction(node)) {
     if (!functions.insert(function->domain() + "::" + function->name()).second)
       return;
+    if (scope.depth >= maxFunctionDepth) // refused where it is imported
+      return;
     Scope inner;
+    inner.depth = scope.depth + 1;
     inner.prefix = nodeName(node, scope) + "/";
     for (const onnx::NodeProto &part : function->node())
       collectUnsupported(part, inner, functions);
@@ -430,8 +434,8 @@ LogicalResult Importer::importNode(const onnx::NodeProto &node, Scope &scope) {
 LogicalResult Importer::importFunction(const onnx::FunctionProto &function, const onnx::NodeProto &node,
                                        Scope &scope) {
   Location loc = emit.loc;
-  if (scope.depth > 64)
-    return emitError(loc) << "functions call each other more than 64 levels deep";
+  if (scope.depth >= maxFunctionDepth)
+    return emitError(loc) << "functions call each other more than " << maxFunctionDepth << " levels deep";
   Scope inner;
   inner.depth = scope.depth + 1;
   inner.prefix = nodeName(node, scope) + "/";

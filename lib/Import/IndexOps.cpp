@@ -14,6 +14,16 @@ namespace galvatron {
 
 namespace {
 
+/// Column k of the last dimension of `indices`.
+ImportValue columnOf(NodeContext &node, const ImportValue &indices, int64_t k) {
+  Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1);
+  offsets.back() = k;
+  box.back() = 1;
+  ImportValue column = node.emit.slice(indices, offsets, box, steps);
+  box.pop_back();
+  return node.emit.reshape(column, box);
+}
+
 /// The affine functions that an index tensor follows, one for each index along its last dimension if
 /// `columns`, else one. Negative ones count from the end of the dimension they index.
 std::optional<SmallVector<Affine>> affineIndices(NodeContext &node, const ImportValue &indices,
@@ -21,20 +31,14 @@ std::optional<SmallVector<Affine>> affineIndices(NodeContext &node, const Import
   SmallVector<Affine> result;
   for (auto [k, size] : enumerate(sizes)) {
     ImportValue column = indices;
-    if (columns) {
-      Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1);
-      offsets.back() = k;
-      box.back() = 1;
-      column = node.emit.slice(indices, offsets, box, steps);
-      box.pop_back();
-      if (!column.isKnown())
-        return std::nullopt;
-      column = node.emit.reshape(column, box);
-    }
+    if (columns)
+      column = columnOf(node, indices, k);
     std::optional<Affine> affine = affineOf(column);
     auto range = affine ? affine->range(column.shape) : std::nullopt;
     if (!range)
       return std::nullopt;
+    if (range->first < 0 && range->second >= 0)
+      return std::nullopt; // some count from the end and some do not
     if (range->second < 0)
       affine->constant += size;
     result.push_back(*affine);
@@ -47,12 +51,24 @@ bool inRange(const Affine &affine, ArrayRef<int64_t> shape, int64_t size) {
   return range && range->first >= 0 && range->second < size;
 }
 
+/// Indices that data decides, where negative ones count from the end of a dimension of `size`.
+Value wrapNegative(Emitter &emit, Value indices, int64_t size) {
+  Value isNegative = emit.make<nn::CompareOp>(nn::Predicate::LT, indices, emit.numberLike(indices, 0));
+  return emit.make<nn::SelectOp>(isNegative, emit.make<nn::AddOp>(indices, emit.numberLike(indices, size)), indices);
+}
+
+/// The same, but ids that are an input of the model are rows of a table, not places in a dimension: a negative one is an error
+/// when the program runs, as it is in PyTorch's embedding.
+Value wrapComputed(Emitter &emit, Value indices, int64_t size) {
+  return isa<BlockArgument>(indices) ? indices : wrapNegative(emit, indices, size);
+}
+
 /// The indices (input 1) as a tensor. Known ones are brought into their dimensions, where negative ones count from the
 /// end; their last dimension goes through `sizes`. One that is outside is an error.
 FailureOr<Value> indicesWithin(NodeContext &node, ArrayRef<int64_t> sizes) {
   std::optional<std::vector<Scalar>> list = elementsOf(node.inputs[1]);
-  if (!list)
-    return node.tensor(1);
+  if (!list) // columns are wrapped one by one
+    return sizes.size() > 1 ? node.tensor(1) : wrapComputed(node.emit, node.tensor(1), sizes[0]);
   bool changed = false;
   for (auto [k, s] : enumerate(*list)) {
     int64_t size = sizes[k % sizes.size()];
@@ -174,6 +190,23 @@ LogicalResult importGatherElements(NodeContext &node) {
   return node.result(node.emit.make<nn::TakeAlongOp>(box, *places, node.emit.builder.getI64IntegerAttr(*dim)));
 }
 
+/// Row `row[b..., q...]` of each of input 0's [batch..., rows, rest...], as a tensor of `shape`: [batch..., q..., rest...].
+Value takeRows(NodeContext &node, Value row, int64_t batch, int64_t rows, ArrayRef<int64_t> shape) {
+  ArrayRef<int64_t> from = node.inputs[0].shape, at = nn::tensorType(row).getShape();
+  Shape table(from.take_front(batch));
+  table.push_back(rows);
+  table.append(shape.begin() + at.size(), shape.end());
+  Value data = node.emit.reshape(node.tensor(0), table);
+  if (batch == 0)
+    return node.emit.make<nn::EmbeddingOp>(data, row);
+  // Along one dimension, the same place for the rest of a row.
+  Shape places = table;
+  places[batch] = *numElements(at.drop_front(batch));
+  Shape flat(ArrayRef<int64_t>(places).take_front(batch + 1));
+  Value wanted = node.emit.broadcastDims(node.emit.reshape(row, flat), countFrom(0, batch + 1), places);
+  return node.emit.reshape(node.emit.make<nn::TakeAlongOp>(data, wanted, node.emit.builder.getI64IntegerAttr(batch)), shape);
+}
+
 LogicalResult importGatherND(NodeContext &node) {
   int64_t batch = node.getInt("batch_dims", 0);
   if (failed(node.expectInputs(2, 2)) || failed(node.expectElement(1, ElementKind::I64)))
@@ -209,30 +242,39 @@ LogicalResult importGatherND(NodeContext &node) {
       if (std::optional<ImportValue> value = node.emit.gather(data, where, shape))
         return node.result(*value);
     }
-  if (batch != 0)
-    return node.error() << "batch_dims = " << batch << " with indices that depend on data is not supported";
   if (is_contained(shape, 0))
     return node.error() << "the result is empty";
-  // One row number out of the columns, and rows of the flattened table.
   FailureOr<Value> all = indicesWithin(node, indexed);
   if (failed(all))
     return failure();
-  Value row;
-  Shape offsets(indices.rank(), 0), box = indices.shape, steps(indices.rank(), 1), flat = {1};
-  box.back() = 1;
+  ImportValue table = indices.isKnown() ? ImportValue::tensorOf(*all) : indices;
+  // One row number out of the columns. A first column that counts its own dimension (x[arange(n), ids]) is a batch.
+  Value row, isInside;
+  int64_t rows = 1;
   for (int64_t k = 0; k < columns; ++k) {
-    offsets.back() = k;
-    Value column = node.emit.reshape(node.emit.slice(*all, offsets, box, steps),
-                                     ArrayRef<int64_t>(indices.shape).drop_back());
-    if (row)
-      row = node.emit.make<nn::AddOp>(
-          node.emit.make<nn::MulOp>(row, node.emit.numberLike(row, data.shape[k])), column);
-    else
-      row = column;
-    flat[0] *= data.shape[k];
+    ImportValue column = columnOf(node, table, k);
+    if (!row && k + 1 < columns && batch < column.rank() && column.shape[batch] == data.shape[batch])
+      if (std::optional<Affine> affine = column.isKnown() ? affineOf(column) : std::nullopt;
+          affine && *affine == Affine::index(batch, column.rank())) {
+        ++batch;
+        continue;
+      }
+    int64_t size = indexed[k];
+    Value next = node.emit.materialize(column);
+    if (indexed.size() > 1 && !indices.isKnown()) {
+      // What is outside of its own dimension must not become a place in the next row.
+      next = wrapNegative(node.emit, next, size);
+      Value inside = node.emit.make<nn::AndOp>(
+          node.emit.make<nn::CompareOp>(nn::Predicate::GE, next, node.emit.numberLike(next, 0)),
+          node.emit.make<nn::CompareOp>(nn::Predicate::LT, next, node.emit.numberLike(next, size)));
+      isInside = isInside ? node.emit.make<nn::AndOp>(isInside, inside) : inside;
+    }
+    row = row ? node.emit.make<nn::AddOp>(node.emit.make<nn::MulOp>(row, node.emit.numberLike(row, size)), next) : next;
+    rows *= size;
   }
-  flat.append(data.shape.begin() + columns, data.shape.end());
-  return node.result(node.emit.make<nn::EmbeddingOp>(node.emit.reshape(node.tensor(0), flat), row));
+  if (isInside)
+    row = node.emit.make<nn::SelectOp>(isInside, row, node.emit.numberLike(row, -1));
+  return node.result(takeRows(node, row, batch, rows, shape));
 }
 
 LogicalResult importOneHot(NodeContext &node) {
@@ -257,7 +299,7 @@ LogicalResult importOneHot(NodeContext &node) {
   for (int64_t d = 0; d < static_cast<int64_t>(shape.size()); ++d)
     if (d != *dim)
       kept.push_back(d);
-  Value ids = node.emit.broadcastDims(node.tensor(0), kept, shape);
+  Value ids = node.emit.broadcastDims(wrapNegative(node.emit, node.tensor(0), (*depth)[0]), kept, shape);
   Value iota = node.emit.materialize(affineValue(ElementKind::I64, shape, Affine::index(*dim, shape.size())));
   Value hit = node.emit.make<nn::CompareOp>(nn::Predicate::EQ, ids, iota);
   ElementKind element = node.inputs[2].element;
@@ -271,7 +313,7 @@ LogicalResult importOneHot(NodeContext &node) {
 static const OpImporter table[] = {
     {"Gather", 13, importGather},
     {"GatherElements", 13, importGatherElements},
-    {"GatherND", 13, importGatherND, "batch_dims only with indices that are known"},
+    {"GatherND", 13, importGatherND},
     {"OneHot", 13, importOneHot, "known depth and values"},
 };
 

@@ -250,11 +250,24 @@ struct RaiseSoftplus : OpRewritePattern<LogOp> {
   }
 };
 
+/// log(sigmoid(x)), which PyTorch computes without the underflow of its two steps: -softplus(-x)
+struct RaiseLogSigmoid : OpRewritePattern<LogOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(LogOp op, PatternRewriter &rewriter) const override {
+    auto sigmoid = op.getOperand().getDefiningOp<SigmoidOp>();
+    if (!sigmoid)
+      return failure();
+    Value opposite = rewriter.create<NegOp>(op.getLoc(), sigmoid.getOperand());
+    rewriter.replaceOpWithNewOp<NegOp>(op, rewriter.create<SoftplusOp>(op.getLoc(), opposite));
+    return success();
+  }
+};
+
 struct NNRaiseActivations : galvatron::impl::NNRaiseActivationsBase<NNRaiseActivations> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<RaiseGelu<TanhOp, GeluKind::Tanh>, RaiseGelu<ErfOp, GeluKind::Erf>, RaiseSilu, RaiseRsqrt,
-                 RaiseRsqrtOfDivision, RaiseRelu, RaiseReluOfSelect, RaiseSoftplus>(&getContext());
+                 RaiseRsqrtOfDivision, RaiseRelu, RaiseReluOfSelect, RaiseSoftplus, RaiseLogSigmoid>(&getContext());
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
