@@ -4,6 +4,7 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/GlobPattern.h"
 #include "llvm/Support/raw_ostream.h"
+#include <map>
 
 using namespace llvm;
 using namespace mlir;
@@ -255,6 +256,61 @@ ParameterInfo *Parameters::findQuietTie(StringRef missing) {
   return found.size() == 1 ? found[0] : nullptr;
 }
 
+/// Whether a name is that of a module's parameter, not one that an exporter made up (onnx::MatMul_275).
+static bool isModuleName(StringRef name) { return name.contains('.') && !name.contains("::"); }
+
+/// Makes two initializers one parameter, under the name that is a module's.
+void Parameters::tie(ParameterInfo &one, ParameterInfo &other, bool transposed) {
+  bool swap = isModuleName(other.saved) && !isModuleName(one.saved);
+  ParameterInfo &kept = swap ? other : one, &copy = swap ? one : other;
+  if (isModuleName(copy.saved))
+    copy.aliases.push_back(copy.saved);
+  copy.saved = kept.saved;
+  copy.transposed = kept.transposed != transposed;
+}
+
+/// The values of a matrix that the file itself holds, row by row; nothing where they are elsewhere or all equal.
+static ArrayRef<uint32_t> valuesOf(const onnx::TensorProto &tensor) {
+  const std::string &bytes = tensor.raw_data();
+  int64_t count = tensor.dims_size() == 2 ? numElements({tensor.dims(0), tensor.dims(1)}).value_or(0) : 0;
+  if (count == 0 || bytes.size() / sizeof(uint32_t) != static_cast<size_t>(count) || reinterpret_cast<uintptr_t>(bytes.data()) % alignof(uint32_t))
+    return {};
+  ArrayRef<uint32_t> values(reinterpret_cast<const uint32_t *>(bytes.data()), count);
+  return all_equal(values) ? ArrayRef<uint32_t>() : values;
+}
+
+/// Exporters that leave no metadata fold the transposition of a tied weight and forget that it is one: there are two matrices of
+/// the same values then, which no training starts from by chance.
+void Parameters::findCopies() {
+  if (hasMetadata)
+    return;
+  std::map<std::pair<int64_t, int64_t>, SmallVector<ParameterInfo *>> byShape;
+  for (auto &[name, info] : table) {
+    ArrayRef<uint32_t> values = info->trains() ? valuesOf(*info->tensor) : ArrayRef<uint32_t>();
+    if (values.empty())
+      continue;
+    int64_t rows = info->tensor->dims(0), columns = info->tensor->dims(1);
+    auto tieToFirst = [&](ArrayRef<ParameterInfo *> others, bool transposed) {
+      for (ParameterInfo *other : others) {
+        ArrayRef<uint32_t> theirs = valuesOf(*other->tensor);
+        bool equal = true;
+        for (int64_t i = 0; i < rows && equal; ++i)
+          for (int64_t j = 0; j < columns && equal; ++j)
+            equal = values[i * columns + j] == theirs[transposed ? j * rows + i : i * columns + j];
+        if (!equal)
+          continue;
+        emitRemark(onnxLocation(model.context, OnnxName::Initializer, name))
+            << "has the values of '" << other->tensor->name() << "'" << (transposed ? ", transposed" : "") << ": they train as one";
+        tie(*other, *info, transposed);
+        return true;
+      }
+      return false;
+    };
+    if (!tieToFirst(byShape[{rows, columns}], false) && !tieToFirst(byShape[{columns, rows}], true))
+      byShape[{rows, columns}].push_back(info.get());
+  }
+}
+
 /// A tied weight can be in the file twice, as it is and folded into its transpose.
 void Parameters::mergeCopies() {
   StringMap<ParameterInfo *> byName;
@@ -293,11 +349,25 @@ LogicalResult Parameters::applyAliases() {
           found[k] = info.get();
     if (found[0] && found[0] == found[1])
       continue;
-    if ((found[0] != nullptr) == (found[1] != nullptr)) {
-      emitError(UnknownLoc::get(model.context))
-          << "--alias=" << one << "=" << other << ": "
-          << (found[0] ? "both are parameters of the file" : "neither is a parameter of the file");
+    auto fail = [&]() {
       ok = false;
+      return emitError(UnknownLoc::get(model.context)) << "--alias=" << one << "=" << other << ": ";
+    };
+    if (!found[0] && !found[1]) {
+      fail() << "neither is a parameter of the file";
+      continue;
+    }
+    if (found[0] && found[1]) {
+      Shape shapes[2] = {found[0]->savedShape(), found[1]->savedShape()};
+      bool equal = shapes[0] == shapes[1];
+      if (equal || (shapes[0].size() == 2 && shapes[0] == Shape{shapes[1].back(), shapes[1].front()})) {
+        tie(*found[0], *found[1], !equal);
+        continue;
+      }
+      InFlightDiagnostic d = fail() << "the file has both, of shapes ";
+      llvm::interleave(shapes[0], d, "x");
+      d << " and ";
+      llvm::interleave(shapes[1], d, "x");
       continue;
     }
     (found[0] ? found[0] : found[1])->aliases.push_back(found[0] ? other : one);
@@ -382,8 +452,10 @@ LogicalResult Parameters::analyze() {
   classify();
   findUses();
   findTies();
+  findCopies();
   mergeCopies();
   bool ok = succeeded(applyAliases());
+  mergeCopies();
   ok &= succeeded(applyFreeze());
   warnShared();
   warnMissing();

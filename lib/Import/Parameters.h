@@ -55,6 +55,8 @@ private:
   void findUses();
   void findTies();
   ParameterInfo *findQuietTie(llvm::StringRef missing);
+  void findCopies();
+  void tie(ParameterInfo &one, ParameterInfo &other, bool transposed);
   void mergeCopies();
   mlir::LogicalResult applyAliases();
   mlir::LogicalResult applyFreeze();
