@@ -69,6 +69,7 @@ func::FuncOp Accumulators::getVariant(func::FuncOp function, ArrayRef<std::pair<
     return variant;
   variant = function.clone();
   variant.setSymName((function.getSymName() + ".accumulate").str());
+  variant->setAttr(variantOfAttrName, function.getSymNameAttr());
   symbols.insert(variant, std::next(Block::iterator(function)));
   Operation *terminator = variant.front().getTerminator();
   OpBuilder builder(terminator);

@@ -13,6 +13,8 @@ namespace galvatron {
 // Attributes that --pipe-split leaves on the calls of a step.
 inline constexpr llvm::StringLiteral callAttrName = "pipe.call";
 inline constexpr llvm::StringLiteral phaseAttrName = "pipe.phase";
+// On a function that adds to running results: the name of the one that it was made from.
+inline constexpr llvm::StringLiteral variantOfAttrName = "pipe.variant_of";
 
 /// The functions that run a step: the public ones with a body.
 inline llvm::SmallVector<mlir::func::FuncOp> getSteps(mlir::ModuleOp module) {

@@ -27,7 +27,7 @@ public:
 
   TableVerifier(pipe::TableOp table, SymbolTable &symbols, const UsedResults &used) : table(table), symbols(symbols), used(used) {}
 
-  static void addUsed(pipe::TableOp table, UsedResults &used);
+  static void addUsed(pipe::TableOp table, SymbolTable &symbols, UsedResults &used);
   LogicalResult verify();
 
 private:
@@ -92,8 +92,14 @@ void TableVerifier::verifyRuns() {
   }
 }
 
+/// The function of a row, or the one that it is a variant of.
+static Attribute getOrigin(pipe::RunOp run, SymbolTable &symbols) {
+  auto origin = symbols.lookup(run.getCallee())->getAttrOfType<StringAttr>(variantOfAttrName);
+  return origin ? origin : run.getCalleeAttr().getAttr();
+}
+
 /// Adds the functions of a call, of whatever micro-batch, and those results that are read of one.
-void TableVerifier::addUsed(pipe::TableOp table, UsedResults &used) {
+void TableVerifier::addUsed(pipe::TableOp table, SymbolTable &symbols, UsedResults &used) {
   auto runs = table.getRows().front().getOps<pipe::RunOp>();
   DenseSet<std::pair<std::pair<unsigned, int64_t>, unsigned>> read; // by phase, call and result
   auto keyOf = [](pipe::RunOp run, OpResult result) {
@@ -106,7 +112,7 @@ void TableVerifier::addUsed(pipe::TableOp table, UsedResults &used) {
   for (auto run : runs)
     for (OpResult result : run->getResults())
       if (read.contains(keyOf(run, result)))
-        used.insert({run.getCalleeAttr(), result.getResultNumber()});
+        used.insert({getOrigin(run, symbols), result.getResultNumber()});
 }
 
 /// What is made is used, and what is accumulated into is not read again.
@@ -115,7 +121,7 @@ void TableVerifier::verifyUses() {
     auto run = dyn_cast<pipe::RunOp>(row);
     // Functions are shared by tables, which need not use the same results; what every micro-batch makes the same is used of one.
     auto isUseless = [&](OpResult result) {
-      return result.use_empty() && !used.contains({run.getCalleeAttr(), result.getResultNumber()});
+      return result.use_empty() && !used.contains({getOrigin(run, symbols), result.getResultNumber()});
     };
     bool each = run && run.getMicroBatch();
     if (each ? llvm::any_of(row.getResults(), isUseless) : row.use_empty() && row.getNumResults() > 0)
@@ -251,7 +257,7 @@ class PipeVerifySchedule : public galvatron::impl::PipeVerifySchedulePassBase<Pi
     SymbolTable symbols(getOperation());
     TableVerifier::UsedResults used;
     for (auto table : getOperation().getOps<pipe::TableOp>())
-      TableVerifier::addUsed(table, used);
+      TableVerifier::addUsed(table, symbols, used);
     bool ok = true;
     for (auto table : getOperation().getOps<pipe::TableOp>())
       ok &= succeeded(TableVerifier(table, symbols, used).verify());

@@ -4,7 +4,7 @@
 
 dist.mesh @mesh() micro_batches(2)
 
-// CHECK: func.func private @f.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}0, 1]]}
+// CHECK: func.func private @f.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}0, 1]], pipe.variant_of = "f"}
 func.func private @f(%x: tensor<1x2xf32>) -> (tensor<2xf32>, tensor<2xf32>) {
   %0 = nn.reduce sum %x [0] : tensor<1x2xf32> -> tensor<2xf32>
   %1 = nn.neg %0 : tensor<2xf32>

@@ -4,10 +4,10 @@
 // RUN:   --pipe-split --pipe-schedule --pipe-verify-schedule --verify-scheduled | FileCheck %s
 
 // Functions do not multiply with the depth or the micro-batches: there is one variant that accumulates.
-// CHECK: func.func private @prologue.backward.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}0, 2]]}
+// CHECK: func.func private @prologue.backward.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}0, 2]], pipe.variant_of = "prologue.backward"}
 // CHECK: nn.add %arg2, %{{.*}} : tensor<5x4xf32>
 // CHECK: func.func private @block.backward(
-// CHECK: func.func private @block.backward.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}1, 5]]}
+// CHECK: func.func private @block.backward.accumulate({{.*}}) {{.*}} attributes {nn.accumulates = {{\[\[}}1, 5]], pipe.variant_of = "block.backward"}
 // CHECK: func.func private @block.inference(
 // CHECK-NOT: func.func @step
 

@@ -176,3 +176,21 @@ pipe.table @train stage(0) micro_batches(2) {
   pipe.output "a", %4 : tensor<4xf32>
   pipe.output "b", %5 : tensor<4xf32>
 }
+
+// -----
+
+// What one table adds up and another does not read comes from variants of one function: that is no waste.
+func.func private @f() -> (tensor<f32>, tensor<f32>)
+func.func private @f.one(%sum: tensor<f32>) -> (tensor<f32>, tensor<f32>) attributes {nn.accumulates = [[0, 0]], pipe.variant_of = "f"}
+func.func private @f.both(%sum: tensor<f32>, %other: tensor<f32>) -> (tensor<f32>, tensor<f32>) attributes {nn.accumulates = [[0, 0], [1, 1]], pipe.variant_of = "f"}
+pipe.table @train stage(0) micro_batches(2) {
+  %0:2 = pipe.run @f() forward(0) micro_batch(0) : () -> (tensor<f32>, tensor<f32>)
+  %1:2 = pipe.run @f.one(%0#0) forward(0) micro_batch(1) : (tensor<f32>) -> (tensor<f32>, tensor<f32>)
+  pipe.output "loss", %1#0 : tensor<f32>
+}
+pipe.table @forward stage(0) micro_batches(2) {
+  %0:2 = pipe.run @f() forward(0) micro_batch(0) : () -> (tensor<f32>, tensor<f32>)
+  %1:2 = pipe.run @f.both(%0#0, %0#1) forward(0) micro_batch(1) : (tensor<f32>, tensor<f32>) -> (tensor<f32>, tensor<f32>)
+  pipe.output "loss", %1#0 : tensor<f32>
+  pipe.output "mean", %1#1 : tensor<f32>
+}
