@@ -54,6 +54,9 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
     galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --print-memory -o program
 )";
 
+/// What the runtime takes (galvatron_rt_matmul_scratch_bytes).
+static constexpr int64_t maxThreads = 4096;
+
 static cl::OptionCategory category("galvatron-compile options");
 namespace {
 
@@ -153,8 +156,8 @@ int Compilation::checkOptions() {
     return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
   if (microBatches < 1)
     return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
-  if (threads < 0 || (threads.getNumOccurrences() && threads == 0))
-    return fail("--threads=" + Twine(threads) + ": wanted at least 1");
+  if (threads.getNumOccurrences() && (threads < 1 || threads > maxThreads))
+    return fail("--threads=" + Twine(threads) + ": wanted 1 to " + Twine(maxThreads));
   if (!getCpuLevel(cpu))
     return fail("--cpu=" + cpu + ": wanted native, x86-64-v3 or x86-64-v4");
   importOptions.freeze.assign(freeze.begin(), freeze.end());

@@ -12,6 +12,11 @@ dist.mesh @mesh("a" = 2, "a" = 2) micro_batches(1)
 
 // -----
 
+// expected-error@+1 {{has 1 axis names and 2 sizes}}
+"dist.mesh"() <{sym_name = "mesh", axis_names = ["a"], axis_sizes = array<i64: 2, 2>, micro_batches = 1 : i64}> : () -> ()
+
+// -----
+
 // mesh C2
 // expected-error@+1 {{has axis "a" of size 1; an axis has at least 2 points}}
 dist.mesh @mesh("a" = 1) micro_batches(1)

@@ -436,3 +436,12 @@ func.func @gradient(%g: tensor<4xf32>) {
   nn.gradient @w, %g : tensor<4xf32>
   return
 }
+
+// -----
+
+func.func @concat() {
+  // expected-error@+2 {{'nn.concat' op joins nothing}}
+  // expected-error@+1 {{'nn.concat' op failed to infer returned types}}
+  %0 = "nn.concat"() <{dim = 0 : i64}> : () -> tensor<8xf32>
+  return
+}
