@@ -194,6 +194,11 @@ def convolution_cases():
         case(f"conv2d_{name}", dict(a=image, w=kernel, **(dict(b=kernel[:1]) if bias else {})),
              lambda a, w, b=None, settings=settings: F.conv2d(a, w, b, **settings), **weights)
     case("global_average_pool", dict(a=(2, 3, 4, 5)), lambda a: F.adaptive_avg_pool2d(a, 1))
+    for name, image, settings in (
+            ("nearest_twice", (2, 3, 4, 5), dict(scale_factor=2)), ("nearest_uneven", (2, 3, 4, 5), dict(size=(7, 3))),
+            ("bilinear", (2, 3, 4, 5), dict(size=(7, 3), mode="bilinear")), ("bilinear_corners", (2, 3, 4, 5), dict(size=(7, 10), mode="bilinear", align_corners=True)),
+            ("bicubic", (2, 3, 4, 5), dict(scale_factor=2, mode="bicubic")), ("linear", (2, 3, 5), dict(scale_factor=1.7, mode="linear"))):
+        case(f"resize_{name}", dict(a=image), lambda a, settings=settings: F.interpolate(a, **settings))
 
 
 def indexing_cases():

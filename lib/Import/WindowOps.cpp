@@ -1,7 +1,9 @@
-//===- WindowOps.cpp - Convolution and pooling ----------------------------===//
+//===- WindowOps.cpp - Convolution, pooling and resizing ------------------===//
 
 #include "Importer.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/MathExtras.h"
+#include <cmath>
 #include <limits>
 
 using namespace llvm;
@@ -222,6 +224,171 @@ template <nn::ReduceKind kind> LogicalResult importGlobalPool(NodeContext &node)
   return node.result(kind == nn::ReduceKind::Max ? node.emit.reduce(kind, x, dims, true) : node.emit.mean(x, dims, true));
 }
 
+// Resizing: along each dimension, every element of the result is a weighted sum of a few of the input (ONNX Resize-19).
+
+enum class Interpolation { Nearest, Linear, Cubic };
+enum class Coordinates { HalfPixel, PytorchHalfPixel, AlignCorners, Asymmetric, HalfPixelSymmetric };
+
+struct Resizing {
+  Interpolation mode;
+  Coordinates coordinates;
+  std::string nearest;
+  double cubic;
+  bool excludeOutside;
+
+  double coordinateOf(int64_t o, int64_t in, int64_t out, double scale) const;
+  std::vector<std::pair<int64_t, double>> weightsOf(double x, int64_t in) const;
+};
+
+double Resizing::coordinateOf(int64_t o, int64_t in, int64_t out, double scale) const {
+  double half = (static_cast<double>(o) + 0.5) / scale - 0.5;
+  switch (coordinates) {
+  case Coordinates::HalfPixel:
+    return half;
+  case Coordinates::PytorchHalfPixel:
+    return out > 1 ? half : 0;
+  case Coordinates::AlignCorners:
+    return out > 1 ? static_cast<double>(o * (in - 1)) / static_cast<double>(out - 1) : 0;
+  case Coordinates::Asymmetric:
+    return static_cast<double>(o) / scale;
+  case Coordinates::HalfPixelSymmetric:
+    return static_cast<double>(in) / 2 * (1 - static_cast<double>(out) / (scale * static_cast<double>(in))) + half;
+  }
+  llvm_unreachable("covered switch");
+}
+
+/// Places of the input and their weights. What lies outside is the nearest place inside.
+std::vector<std::pair<int64_t, double>> Resizing::weightsOf(double x, int64_t in) const {
+  if (mode == Interpolation::Nearest) {
+    double place = nearest == "floor"               ? std::floor(x)
+                   : nearest == "ceil"              ? std::ceil(x)
+                   : nearest == "round_prefer_ceil" ? std::floor(x + 0.5)
+                                                    : std::ceil(x - 0.5);
+    return {{std::clamp<int64_t>(static_cast<int64_t>(place), 0, in - 1), 1.0}};
+  }
+  auto kernel = [&](double t) {
+    t = std::abs(t);
+    if (mode == Interpolation::Linear)
+      return std::max(0.0, 1 - t);
+    // Keys, Cubic convolution interpolation, 1981.
+    return t <= 1  ? ((cubic + 2) * t - (cubic + 3)) * t * t + 1
+           : t < 2 ? ((cubic * t - 5 * cubic) * t + 8 * cubic) * t - 4 * cubic
+                   : 0.0;
+  };
+  int64_t reach = mode == Interpolation::Linear ? 1 : 2, first = static_cast<int64_t>(std::floor(x)) - reach + 1;
+  std::vector<std::pair<int64_t, double>> weights;
+  double sum = 0;
+  for (int64_t place = first; place < first + 2 * reach; ++place) {
+    if (excludeOutside && (place < 0 || place >= in))
+      continue;
+    double weight = kernel(x - static_cast<double>(place));
+    sum += weight;
+    weights.emplace_back(std::clamp<int64_t>(place, 0, in - 1), weight);
+  }
+  if (excludeOutside)
+    for (auto &[place, weight] : weights)
+      weight /= sum;
+  return weights;
+}
+
+/// `value` with dimension `dim` resized; nothing where that takes a table over 1 MiB.
+Value resizeDim(Emitter &emit, Value value, int64_t dim, ArrayRef<std::vector<std::pair<int64_t, double>>> weights) {
+  ArrayRef<int64_t> from = nn::tensorType(value).getShape();
+  int64_t in = from[dim], out = weights.size(), rank = from.size();
+  Shape to(from);
+  to[dim] = out;
+  bool isRepetition = out % in == 0;
+  for (int64_t o = 0; o < out && isRepetition; ++o)
+    isRepetition = weights[o].size() == 1 && weights[o][0].first == o / (out / in);
+  if (isRepetition) {
+    Shape apart(from), kept;
+    apart.insert(apart.begin() + dim + 1, out / in);
+    for (int64_t d = 0; d <= rank; ++d)
+      if (d != dim + 1)
+        kept.push_back(d);
+    return emit.reshape(emit.broadcastDims(value, kept, apart), to);
+  }
+  if (out * in > nn::maxConstantBytes / 4)
+    return {};
+  std::vector<float> matrix(out * in, 0.0f);
+  for (int64_t o = 0; o < out; ++o)
+    for (auto [place, weight] : weights[o])
+      matrix[o * in + place] += static_cast<float>(weight);
+  RankedTensorType type = emit.type(ElementKind::F32, {out, in});
+  Value table = emit.builder.create<nn::ConstantOp>(emit.loc, DenseElementsAttr::get(type, ArrayRef(matrix)));
+  std::string letters, result;
+  for (int64_t d = 0; d < rank; ++d)
+    letters.push_back(static_cast<char>('a' + d));
+  result = letters;
+  result[dim] = 'z';
+  return emit.contract(value, table, letters + ",z" + letters[dim] + "->" + result);
+}
+
+LogicalResult importResize(NodeContext &node) {
+  if (failed(node.expectInputs(1, 4)) || failed(node.expectElement(0, ElementKind::F32)))
+    return failure();
+  node.ignore("extrapolation_value"); // of tf_crop_and_resize alone
+  Resizing resizing;
+  std::string mode = node.getString("mode", "nearest"), coordinates = node.getString("coordinate_transformation_mode", "half_pixel"),
+              policy = node.getString("keep_aspect_ratio_policy", "stretch");
+  auto interpolation = llvm::StringSwitch<std::optional<Interpolation>>(mode)
+                           .Case("nearest", Interpolation::Nearest)
+                           .Case("linear", Interpolation::Linear)
+                           .Case("cubic", Interpolation::Cubic)
+                           .Default(std::nullopt);
+  auto transformation = llvm::StringSwitch<std::optional<Coordinates>>(coordinates)
+                            .Case("half_pixel", Coordinates::HalfPixel)
+                            .Case("pytorch_half_pixel", Coordinates::PytorchHalfPixel)
+                            .Case("align_corners", Coordinates::AlignCorners)
+                            .Case("asymmetric", Coordinates::Asymmetric)
+                            .Case("half_pixel_symmetric", Coordinates::HalfPixelSymmetric)
+                            .Default(std::nullopt);
+  resizing.nearest = node.getString("nearest_mode", "round_prefer_floor");
+  resizing.cubic = node.getFloat("cubic_coeff_a", -0.75f);
+  resizing.excludeOutside = node.getInt("exclude_outside", 0);
+  if (!interpolation || !transformation || node.getInt("antialias", 0) || policy != "stretch" ||
+      !is_contained({"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}, resizing.nearest))
+    return node.error() << "mode '" << mode << "', coordinates '" << coordinates << "', nearest_mode '" << resizing.nearest
+                        << "', aspect ratio '" << policy << "' or antialias is not supported";
+  resizing.mode = *interpolation;
+  resizing.coordinates = *transformation;
+
+  ArrayRef<int64_t> shape = node.inputs[0].shape;
+  Shape axes = node.getInts("axes").value_or(countFrom(0, shape.size()));
+  bool bySizes = node.has(3);
+  if (!bySizes && !node.has(2))
+    return node.error() << "has neither scales nor sizes";
+  std::optional<std::vector<Scalar>> given = elementsOf(node.inputs[bySizes ? 3 : 2]);
+  if (failed(node.expectElement(bySizes ? 3 : 2, bySizes ? ElementKind::I64 : ElementKind::F32)))
+    return failure();
+  if (!given || given->size() != axes.size())
+    return node.error() << "the " << (bySizes ? "sizes are not " : "scales are not ") << axes.size() << " known numbers";
+  if (shape.size() > 25)
+    return node.error() << "has an input of rank " << shape.size() << "; wanted at most 25";
+  Value value = node.tensor(0);
+  for (auto [axis, number] : zip(axes, *given)) {
+    FailureOr<int64_t> dim = node.dimension(axis, shape.size());
+    if (failed(dim))
+      return failure();
+    int64_t in = shape[*dim];
+    double scale = bySizes ? static_cast<double>(number.i) / static_cast<double>(in) : number.f;
+    double size = bySizes ? static_cast<double>(number.i) : std::floor(static_cast<double>(in) * scale);
+    if (!(size >= 1 && size <= static_cast<double>(maxDenseElements)))
+      return node.error() << "gives dimension " << *dim << " of size " << in << " no size from 1 to " << maxDenseElements;
+    int64_t out = static_cast<int64_t>(size);
+    if (out == in && scale == 1)
+      continue;
+    std::vector<std::vector<std::pair<int64_t, double>>> weights;
+    for (int64_t o = 0; o < out; ++o)
+      weights.push_back(resizing.weightsOf(resizing.coordinateOf(o, in, out, scale), in));
+    value = resizeDim(node.emit, value, *dim, weights);
+    if (!value)
+      return node.error() << "makes " << out << " elements of " << in << " in dimension " << *dim << ", for which a table of more than "
+                          << nn::maxConstantBytes << " bytes would be needed";
+  }
+  return node.result(value);
+}
+
 } // namespace
 
 static const OpImporter table[] = {
@@ -230,6 +397,7 @@ static const OpImporter table[] = {
     {"GlobalAveragePool", 13, importGlobalPool<nn::ReduceKind::Sum>},
     {"GlobalMaxPool", 13, importGlobalPool<nn::ReduceKind::Max>},
     {"MaxPool", 13, importMaxPool, "1 to 3 spatial dimensions, no indices"},
+    {"Resize", 13, importResize, "known sizes or scales, no antialias, no cropping"},
 };
 
 ArrayRef<OpImporter> windowOps() { return table; }
