@@ -50,6 +50,23 @@ std::optional<ImportValue> Importer::importMask(const ImportValue &data) {
       emit.atStart([&] { return emit.make<nn::SelectOp>(keep, emit.number(type, 0), emit.number(type, low)); }));
 }
 
+/// The row that a table repeats along its first dimension, if it is one row: with static shapes the exporter writes what is
+/// the same for all of the batch once for each of its rows.
+static std::optional<ImportValue> repeatedRow(const ImportValue &data) {
+  if (data.rank() < 2 || data.shape[0] < 2 || data.isSplat())
+    return std::nullopt;
+  const std::vector<Scalar> &all = *data.data;
+  size_t width = all.size() / data.shape[0];
+  if (width * sizeof(float) > static_cast<size_t>(nn::maxConstantBytes))
+    return std::nullopt;
+  for (size_t i = width; i < all.size(); ++i)
+    if (all[i].i != all[i - width].i)
+      return std::nullopt;
+  Shape row = data.shape;
+  row[0] = 1;
+  return ImportValue::dense(data.element, row, std::vector<Scalar>(all.begin(), all.begin() + width));
+}
+
 ImportValue Importer::importInitializer(StringRef name) {
   if (auto it = initializerValues.find(name); it != initializerValues.end())
     return it->second;
@@ -74,8 +91,15 @@ ImportValue Importer::importInitializer(StringRef name) {
       emit.loc = nodeLoc;
       if (mask)
         return value = *mask;
-      if (data->count() <= maxConstantFloats || data->isSplat())
+      std::optional<ImportValue> row = repeatedRow(*data);
+      if (data->count() <= maxConstantFloats || data->isSplat() || (row && data->count() <= maxDenseElements))
         return value = *data;
+      if (row) {
+        emit.loc = loc;
+        value = ImportValue::tensorOf(emit.atStart([&] { return emit.broadcast(emit.materialize(*row), data->shape); }));
+        emit.loc = nodeLoc;
+        return value;
+      }
     } else if (data) {
       if (data->count() <= maxDenseElements || data->isSplat())
         return value = *data;
