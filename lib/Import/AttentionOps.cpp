@@ -113,6 +113,9 @@ LogicalResult importAttention(NodeContext &node) {
   if ((rank != 3 && rank != 4) || node.inputs[1].rank() != rank || node.inputs[2].rank() != rank)
     return node.error() << "query, key and value have ranks " << rank << ", " << node.inputs[1].rank() << " and "
                         << node.inputs[2].rank() << "; wanted all 3 or all 4";
+  for (size_t i = 0; i < 3; ++i)
+    if (node.inputs[i].count() == 0)
+      return node.error() << "input " << i << " is empty";
   FailureOr<Value> q = asHeads(node, 0, qHeads), k = asHeads(node, 1, kvHeads), v = asHeads(node, 2, kvHeads);
   if (failed(q) || failed(k) || failed(v))
     return failure();
@@ -188,6 +191,8 @@ LogicalResult importRotary(NodeContext &node) {
       tables[i] = node.tensor(i + 1);
     }
     Shape t(nn::tensorType(tables[i]).getShape());
+    if (t.empty())
+      return node.error() << "input " << i + 1 << " is one number; wanted a table";
     if (t.size() == 3 && t[0] == 1 && s[0] != 1) {
       t.erase(t.begin());
       tables[i] = emit.reshape(tables[i], t);

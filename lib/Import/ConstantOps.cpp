@@ -117,7 +117,7 @@ LogicalResult importTrilu(NodeContext &node) {
     FailureOr<Shape> given = node.knownInts(1, "diagonal");
     if (failed(given))
       return failure();
-    if (given->size() != 1 || std::abs((*given)[0]) > INT32_MAX)
+    if (given->size() != 1 || !isInt<32>((*given)[0]))
       return node.error() << "the diagonal is not one small number";
     k = (*given)[0];
   }
@@ -148,7 +148,7 @@ LogicalResult importEyeLike(NodeContext &node) {
   if (failed(node.expectInputs(1, 1)))
     return failure();
   std::optional<ElementKind> element = type ? elementKind(*type) : node.inputs[0].element;
-  if (node.inputs[0].rank() != 2 || !element || std::abs(k) > INT32_MAX)
+  if (node.inputs[0].rank() != 2 || !element || !isInt<32>(k))
     return node.error() << "wanted a matrix of a supported element type";
   Affine e = Affine::constantOf(-k, 2);
   e.coefficients = {-1, 1};

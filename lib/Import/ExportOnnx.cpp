@@ -129,6 +129,11 @@ LogicalResult exportOnnx(StringRef path, StringRef weights, StringRef output, co
     if (!info->trains())
       continue;
     Location loc = onnxLocation(context, OnnxName::Initializer, name);
+    if (info->tensor->data_type() != onnx::TensorProto::FLOAT) {
+      emitError(loc) << "has element type " << dataTypeName(info->tensor->data_type()) << "; only float32 models are supported";
+      ok = false;
+      continue;
+    }
     const ParameterInfo &source = info->same ? *info->same : *info;
     const SavedTensor *tensor = nullptr;
     auto consider = [&](const std::string &candidate) {

@@ -415,6 +415,8 @@ LogicalResult Importer::importNode(const onnx::NodeProto &node, Scope &scope) {
       return success(); // reported where it arose
     if (input.kind == ImportValue::Absent && !node.input(i).empty())
       return context.error() << "input '" << node.input(i) << "' is not defined";
+    if (input.kind == ImportValue::Sequence && !op->name.contains("Sequence") && op->name != "Identity")
+      return context.error() << "input " << i << " is a sequence; wanted a tensor";
   }
   emit.loc = loc;
   bool imported = succeeded(op->import(context));

@@ -459,10 +459,13 @@ LogicalResult Parameters::analyze() {
   ok &= succeeded(applyFreeze());
   warnShared();
   warnMissing();
-  // Two initializers of one name that are not the same tensor: the second keeps the file's own name.
+  // Two initializers of one name that are not the same tensor: the one that has it in the file keeps it, or the first.
   llvm::StringSet<> saved;
   for (auto &[name, info] : table)
-    if (!info->same && !saved.insert(info->saved).second) {
+    if (!info->same && info->saved == name)
+      saved.insert(name);
+  for (auto &[name, info] : table)
+    if (!info->same && info->saved != name && !saved.insert(info->saved).second) {
       emitWarning(onnxLocation(model.context, OnnxName::Initializer, name))
           << "also claims to be parameter '" << info->saved << "'; it is saved under its own name";
       info->saved = info->tensor->name();
