@@ -247,7 +247,8 @@ LogicalResult importGatherND(NodeContext &node) {
   FailureOr<Value> all = indicesWithin(node, indexed);
   if (failed(all))
     return failure();
-  ImportValue table = indices.isKnown() ? ImportValue::tensorOf(*all) : indices;
+  // Of several computed columns each is wrapped below, where those that are known are still seen.
+  ImportValue table = indices.isKnown() || columns == 1 ? ImportValue::tensorOf(*all) : indices;
   // One row number out of the columns. A first column that counts its own dimension (x[arange(n), ids]) is a batch.
   Value row, isInside;
   int64_t rows = 1;
