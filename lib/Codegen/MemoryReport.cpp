@@ -72,7 +72,7 @@ static Category categorize(rt::SlotOp slot) {
   return fromForward && toBackward ? Activations : Temporaries;
 }
 
-static std::string describe(double bytes) {
+std::string galvatron::describeBytes(double bytes) {
   const char *units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   int unit = 0;
   for (; bytes >= 1024 && unit < 4; ++unit)
@@ -102,7 +102,7 @@ void Contents::printSums(llvm::raw_ostream &stream, int64_t total) const {
   for (int category = 0; category < NumCategories; ++category)
     if (int64_t bytes = sums[category])
       stream << llvm::format("  %-20s %16lld  %10s  %5.1f %%\n", categoryNames[category], static_cast<long long>(bytes),
-                             describe(bytes).c_str(), 100.0 * bytes / total);
+                             describeBytes(bytes).c_str(), 100.0 * bytes / total);
 }
 
 void Contents::printLargest(llvm::raw_ostream &stream, size_t count) const {
@@ -112,7 +112,7 @@ void Contents::printLargest(llvm::raw_ostream &stream, size_t count) const {
   llvm::sort(order);
   for (auto [_, index] : ArrayRef(order).take_front(count)) {
     const auto &[name, line] = *(lines.begin() + index);
-    stream << llvm::format("  %16lld  %10s  ", static_cast<long long>(line.bytes), describe(line.bytes).c_str());
+    stream << llvm::format("  %16lld  %10s  ", static_cast<long long>(line.bytes), describeBytes(line.bytes).c_str());
     if (line.count > 1)
       stream << line.count << " x ";
     stream << name.getValue() << (line.type.empty() ? "" : " ") << line.type << ", " << categoryNames[line.category] << "\n";
@@ -178,7 +178,7 @@ void galvatron::printMemoryReport(rt::ProgramOp program, llvm::raw_ostream &stre
   }
   int64_t total = program.getArenaBytes().value_or(0);
   contents.setUnused(total - fixed - most);
-  stream << "memory: " << total << " bytes (" << describe(total) << ")" << whereStream.str() << "\n";
+  stream << "memory: " << total << " bytes (" << describeBytes(total) << ")" << whereStream.str() << "\n";
   contents.printSums(stream, total);
   stream << "the largest:\n";
   contents.printLargest(stream, 12);

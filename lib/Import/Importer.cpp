@@ -51,6 +51,34 @@ LogicalResult Importer::checkVersions() {
   return success();
 }
 
+/// What --shapes and --loss name is there. A misspelt name is the cause of whatever else would be wrong.
+LogicalResult Importer::checkOptions() {
+  std::vector<std::string> inputs, outputs;
+  for (const onnx::ValueInfoProto &input : model.graph().input())
+    if (!model.initializer(input.name()))
+      inputs.push_back(input.name());
+  for (const onnx::ValueInfoProto &output : model.graph().output())
+    outputs.push_back(output.name());
+  bool ok = true;
+  auto check = [&](StringRef flag, StringRef name, StringRef what, const std::vector<std::string> &names) {
+    if (is_contained(names, name))
+      return;
+    InFlightDiagnostic d = emitError(UnknownLoc::get(context))
+                           << flag << " names '" << name << "', which is no " << what << "; the " << what << "s are ";
+    interleaveComma(names, d, [&](const std::string &known) { d << "'" << known << "'"; });
+    ok = false;
+  };
+  std::vector<StringRef> given;
+  for (const auto &[name, dims] : options.shapes)
+    given.push_back(name);
+  llvm::sort(given);
+  for (StringRef name : given)
+    check("--shapes", name, "input", inputs);
+  if (!options.lossOutput.empty())
+    check("--loss", options.lossOutput, "output", outputs);
+  return success(ok);
+}
+
 /// Names are defined once, before they are used, and not in circles.
 LogicalResult Importer::checkNames() {
   bool ok = true;
@@ -174,13 +202,11 @@ static void printDims(InFlightDiagnostic &d, const onnx::TensorShapeProto &shape
 
 LogicalResult Importer::importInputs(Scope &scope) {
   bool ok = true;
-  llvm::StringSet<> known;
   StringMap<std::pair<int64_t, std::string>> params; // free dimension -> its size and where that was said
   auto func = cast<func::FuncOp>(function);
   for (const onnx::ValueInfoProto &input : model.graph().input()) {
     if (model.initializer(input.name()))
       continue; // older files list initializers as inputs
-    known.insert(input.name());
     Location loc = onnxLocation(context, OnnxName::Input, input.name());
     scope.values[input.name()] = ImportValue::poison();
     if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape()) {
@@ -251,16 +277,6 @@ LogicalResult Importer::importInputs(Scope &scope) {
                         loc);
     scope.values[input.name()] = ImportValue::tensorOf(func.getArguments().back());
   }
-  for (const auto &[name, dims] : options.shapes)
-    if (!known.contains(name)) {
-      InFlightDiagnostic d = emitError(UnknownLoc::get(context)) << "--shapes names '" << name << "', which is no input; the inputs are ";
-      std::vector<std::string> names;
-      for (const onnx::ValueInfoProto &input : model.graph().input())
-        if (!model.initializer(input.name()))
-          names.push_back("'" + input.name() + "'");
-      interleaveComma(names, d);
-      ok = false;
-    }
   return success(ok);
 }
 
@@ -487,6 +503,8 @@ void Importer::removeDead() {
 
 OwningOpRef<ModuleOp> Importer::run() {
   context->loadDialect<nn::NNDialect, func::FuncDialect>();
+  if (failed(checkOptions()))
+    return nullptr;
   bool ok = succeeded(checkVersions());
   ok &= succeeded(model.checkInitializers(!options.randomWeights, options.requireWeights && !options.randomWeights));
   ok &= succeeded(checkNames());
@@ -515,6 +533,9 @@ OwningOpRef<ModuleOp> Importer::run() {
   }
   ok = succeeded(importNodes(model.graph().node(), outputs, scope));
   ok &= succeeded(importOutputs(scope));
+  if (!ok && !shortSlices.empty())
+    emitRemark(shortSlices.front().loc) << "takes " << shortSlices.front().asked << " of a dimension of size "
+                                        << shortSlices.front().size << "; is a sequence in --shapes longer than the model allows?";
   if (!ok || failedInitializer)
     return nullptr;
   removeDead();

@@ -62,6 +62,13 @@ public:
   mlir::MLIRContext *context;
   Emitter emit;
 
+  /// Slices that got less than they asked for. Legal, but a table that is too short for a sequence of --shapes looks so too.
+  struct ShortSlice {
+    mlir::Location loc;
+    int64_t asked, size;
+  };
+  std::vector<ShortSlice> shortSlices;
+
   ImportValue lookup(Scope &scope, llvm::StringRef name);
 
   /// Imports the nodes that `outputs` need into `scope`.
@@ -70,6 +77,7 @@ public:
 
 private:
   mlir::LogicalResult checkVersions();
+  mlir::LogicalResult checkOptions();
   mlir::LogicalResult checkNames();
   mlir::LogicalResult checkSupported();
   void collectUnsupported(const onnx::NodeProto &node, const Scope &scope, llvm::StringSet<> &functions);

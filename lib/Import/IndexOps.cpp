@@ -51,6 +51,18 @@ bool inRange(const Affine &affine, ArrayRef<int64_t> shape, int64_t size) {
   return range && range->first >= 0 && range->second < size;
 }
 
+/// Refuses known indices that go beyond a dimension. They are mostly positions in a table, and as many as --shapes says.
+LogicalResult failOutside(NodeContext &node, int64_t dim, int64_t size) {
+  InFlightDiagnostic error = node.error() << "an index is outside of dimension " << dim << " of size " << size;
+  auto get = node.tensor(0).getDefiningOp<nn::GetParameterOp>();
+  auto parameter = get ? SymbolTable::lookupNearestSymbolFrom<nn::ParameterOp>(get, get.getParameterAttr()) : nullptr;
+  if (parameter)
+    error << " of parameter '" << parameter.getSaved() << "'";
+  if (!node.importer.options.shapes.empty())
+    error << "; is a sequence in --shapes longer than the model allows?";
+  return error;
+}
+
 /// Indices that data decides, where negative ones count from the end of a dimension of `size`.
 Value wrapNegative(Emitter &emit, Value indices, int64_t size) {
   Value isNegative = emit.make<nn::CompareOp>(nn::Predicate::LT, indices, emit.numberLike(indices, 0));
@@ -98,7 +110,7 @@ LogicalResult importGather(NodeContext &node) {
   if (indices.isKnown() && indices.count() > 0) {
     if (std::optional<SmallVector<Affine>> affine = affineIndices(node, indices, {size}, false)) {
       if (!inRange((*affine)[0], indices.shape, size))
-        return node.error() << "an index is outside of dimension " << *dim << " of size " << size;
+        return failOutside(node, *dim, size);
       SmallVector<Affine> where;
       for (int64_t d = 0; d < data.rank(); ++d) {
         if (d != *dim) {
@@ -119,7 +131,7 @@ LogicalResult importGather(NodeContext &node) {
       for (Scalar &s : *list) {
         s.i = s.i < 0 ? s.i + size : s.i;
         if (s.i < 0 || s.i >= size)
-          return node.error() << "index " << s.i << " is outside of dimension " << *dim << " of size " << size;
+          return failOutside(node, *dim, size);
       }
       if (elements && numElements(shape).value_or(INT64_MAX) <= maxDenseElements) {
         int64_t inner = 1, outer = 1;
@@ -173,7 +185,7 @@ LogicalResult importGatherElements(NodeContext &node) {
   if (indices.isKnown() && indices.count() > 0)
     if (std::optional<SmallVector<Affine>> affine = affineIndices(node, indices, {data.shape[*dim]}, false)) {
       if (!inRange((*affine)[0], indices.shape, data.shape[*dim]))
-        return node.error() << "an index is outside of dimension " << *dim << " of size " << data.shape[*dim];
+        return failOutside(node, *dim, data.shape[*dim]);
       SmallVector<Affine> where;
       for (int64_t d = 0; d < data.rank(); ++d)
         where.push_back(d == *dim ? (*affine)[0] : Affine::index(d, data.rank()));
@@ -232,7 +244,7 @@ LogicalResult importGatherND(NodeContext &node) {
         } else if (d < batch + columns) {
           Affine along = (*affine)[d - batch];
           if (!inRange(along, ArrayRef<int64_t>(indices.shape).drop_back(), data.shape[d]))
-            return node.error() << "an index is outside of dimension " << d << " of size " << data.shape[d];
+            return failOutside(node, d, data.shape[d]);
           along.coefficients.resize(shape.size(), 0);
           where.push_back(along);
         } else {

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../Flags.h"
 #include "../OutputFile.h"
 #include "Program.h"
 
@@ -26,6 +27,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
 #include <chrono>
@@ -57,20 +59,22 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
 /// What the runtime takes (galvatron_rt_matmul_scratch_bytes).
 static constexpr int64_t maxThreads = 4096;
 
+static constexpr char lossKinds[] = "cross-entropy:OUTPUT or output:OUTPUT";
+
 static cl::OptionCategory category("galvatron-compile options");
 namespace {
 
 /// The command line. Not global: LLVM's own options, which have some of these names, must go first.
 struct Options {
   cl::opt<std::string> input{cl::Positional, cl::desc("model.onnx | stage.mlir"), cl::cat(category)};
-  cl::opt<std::string> output{"o", cl::desc("The program, or the module of --emit (- is stdout)"),
+  cl::opt<std::string> output{"o", cl::desc("The program (default: program), or the module of --emit (default: -, stdout)"),
                                    cl::value_desc("file"), cl::cat(category)};
   cl::opt<std::string> shapes{"shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
                                    cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category)};
   cl::opt<std::string> loss{"loss", cl::desc("What is minimised: cross-entropy:LOGITS with the labels of the data, or output:NAME"),
                                  cl::value_desc("KIND:OUTPUT"), cl::cat(category)};
-  cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
-  cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed"), cl::value_desc("M"),
+  cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw (default) or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
+  cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1)"), cl::value_desc("M"),
                                      cl::init(1), cl::cat(category)};
   cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
@@ -83,7 +87,7 @@ struct Options {
                                      cl::value_desc("NAME=NAME"), cl::cat(category)};
   cl::opt<int64_t> threads{"threads", cl::desc("Threads of the program (default: the cores of this machine)"), cl::value_desc("K"),
                                 cl::init(0), cl::cat(category)};
-  cl::opt<std::string> cpu{"cpu", cl::desc("Processors that the program runs on: native (like this one), x86-64-v3 or x86-64-v4"),
+  cl::opt<std::string> cpu{"cpu", cl::desc("Processors that the program runs on: native (like this one; default), x86-64-v3 or x86-64-v4"),
                                 cl::value_desc("level"), cl::init("native"), cl::cat(category)};
   cl::opt<bool> printTimes{"time", cl::desc("Print how long each stage takes"), cl::cat(category)};
 };
@@ -118,8 +122,11 @@ private:
     return 1;
   }
   int checkOptions();
+  int checkLoss();
+  int checkOutput();
   int checkStage(Stage stage);
   bool isOnnx() const { return StringRef(input).ends_with(".onnx"); }
+  std::string outputPath() const { return !output.empty() ? output.getValue() : wanted ? "-" : "program"; }
   mlir::OwningOpRef<mlir::ModuleOp> load();
   mlir::LogicalResult runStage(mlir::ModuleOp module, Stage stage);
   int print(mlir::ModuleOp module);
@@ -135,6 +142,32 @@ private:
 };
 
 } // namespace
+
+/// A loss that says too little, or names no output, is found before the import, which may take long.
+int Compilation::checkLoss() {
+  bool isWanted = !wanted || *wanted >= Stage::Training;
+  if (loss.empty() && !loss.getNumOccurrences())
+    return isOnnx() && isWanted ? fail("--loss says what to minimise: " + Twine(lossKinds)) : 0;
+  auto [kind, name] = StringRef(loss).split(':');
+  if ((kind != "cross-entropy" && kind != "output") || name.empty())
+    return fail("--loss=" + loss + ": wanted " + lossKinds);
+  importOptions.lossOutput = name.str();
+  return 0;
+}
+
+/// A folder that is not there, or no place for files, is found before the work.
+int Compilation::checkOutput() {
+  std::string path = outputPath();
+  if (path == "-" || sys::fs::exists(path)) {
+    if (!sys::fs::is_directory(path))
+      return 0;
+    return fail("cannot write '" + path + "': " + std::make_error_code(std::errc::is_a_directory).message());
+  }
+  StringRef folder = sys::path::parent_path(path);
+  if (std::error_code error = sys::fs::access(folder.empty() ? "." : folder, sys::fs::AccessMode::Write))
+    return fail("cannot write '" + path + "': " + error.message());
+  return 0;
+}
 
 int Compilation::checkOptions() {
   if (input.empty())
@@ -160,6 +193,10 @@ int Compilation::checkOptions() {
     return fail("--threads=" + Twine(threads) + ": wanted 1 to " + Twine(maxThreads));
   if (!getCpuLevel(cpu))
     return fail("--cpu=" + cpu + ": wanted native, x86-64-v3 or x86-64-v4");
+  if (int status = checkLoss())
+    return status;
+  if (int status = checkOutput())
+    return status;
   importOptions.freeze.assign(freeze.begin(), freeze.end());
   importOptions.randomWeights = randomWeights.getNumOccurrences();
   importOptions.requireWeights = !wanted && !importOptions.randomWeights;
@@ -184,9 +221,28 @@ int Compilation::checkStage(Stage stage) {
   return 0;
 }
 
+/// Whether the input holds neither text nor MLIR's bytecode: weights or data, say.
+static bool isBinary(StringRef path) {
+  if (path == "-")
+    return false;
+  auto buffer = MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return false;
+  StringRef start = (*buffer)->getBuffer().take_front(4096);
+  return !start.starts_with("ML\xefR") && start.contains('\0');
+}
+
 mlir::OwningOpRef<mlir::ModuleOp> Compilation::load() {
-  if (!isOnnx())
-    return mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+  if (!isOnnx()) {
+    if (isBinary(input)) {
+      fail("'" + input + "' is neither a model nor a module; wanted a model in a file that ends in .onnx, or what --emit printed");
+      return nullptr;
+    }
+    auto module = mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+    if (!module && sys::fs::is_regular_file(input) && !StringRef(input).ends_with(".mlir"))
+      fail("'" + input + "' was read as a module that --emit printed; a model's file ends in .onnx");
+    return module;
+  }
   mlir::OwningOpRef<mlir::ModuleOp> module = importOnnx(input, importOptions, &context);
   if (module)
     setModelPath(*module, input);
@@ -212,12 +268,12 @@ int Compilation::print(mlir::ModuleOp module) {
     os << "\n";
     return mlir::success();
   };
-  return failed(writeOutput(output.empty() ? "-" : output.getValue(), write, [&](const Twine &why) { fail(why); }));
+  return failed(writeOutput(outputPath(), write, [&](const Twine &why) { fail(why); }));
 }
 
 ProgramOptions Compilation::programOptions() const {
   ProgramOptions options;
-  options.path = output.empty() ? "program" : output.getValue();
+  options.path = outputPath();
   options.input = input;
   options.cpu = *parseCpuLevel(cpu);
   if (randomWeights.getNumOccurrences())
@@ -226,8 +282,19 @@ ProgramOptions Compilation::programOptions() const {
 }
 
 int Compilation::writeProgram(mlir::ModuleOp module) {
-  if (failed(galvatron::writeProgram(module, programOptions(), [&](StringRef what) { progress.done(what); })))
+  ProgramOptions options = programOptions();
+  if (failed(galvatron::writeProgram(module, options, [&](StringRef what) { progress.done(what); })))
     return 1;
+  auto describe = [](const std::string &path) {
+    uint64_t bytes = 0;
+    bool unknown(sys::fs::file_size(path, bytes));
+    return "'" + path + "'" + (unknown ? "" : " (" + describeBytes(bytes) + ")");
+  };
+  errs() << "galvatron-compile: wrote " << describe(options.path);
+  if (options.randomSeed)
+    errs() << ", which makes its first weights itself\n";
+  else
+    errs() << " and its first weights " << describe(options.path + ".safetensors") << "\n";
   return 0;
 }
 
@@ -250,7 +317,7 @@ int Compilation::run() {
   for (; next <= last; ++next) {
     auto stage = static_cast<Stage>(next);
     if (stage == Stage::Training && loss.empty())
-      return fail("--loss says what to minimise: cross-entropy:OUTPUT or output:OUTPUT");
+      return fail("--loss says what to minimise: " + Twine(lossKinds));
     if (failed(runStage(*module, stage)))
       return 1;
   }
@@ -281,6 +348,7 @@ int main(int argc, char **argv) {
   context.printOpOnDiagnostic(false); // what the user wrote is a model, and the message names its node
   Compilation compilation(context);
   cl::HideUnrelatedOptions(category);
+  refuseUnknownFlags("galvatron-compile", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   NodeDiagnosticHandler handler(&context, compilation.getInput(), errs());
   return compilation.run();

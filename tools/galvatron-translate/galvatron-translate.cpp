@@ -1,5 +1,6 @@
 //===- galvatron-translate.cpp - ONNX to nn, and trained weights back -----===//
 
+#include "../Flags.h"
 #include "../OutputFile.h"
 
 #include "galvatron/Import/Import.h"
@@ -30,7 +31,7 @@ static cl::opt<bool> exportFlag("export-onnx", cl::desc("Write the model with tr
 static cl::opt<bool> printOps("print-supported-ops", cl::desc("Print the ONNX operators that import, in Markdown"),
                               cl::cat(category));
 static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx"), cl::cat(category));
-static cl::opt<std::string> output("o", cl::desc("Output file (- is stdout)"), cl::value_desc("file"), cl::init("-"),
+static cl::opt<std::string> output("o", cl::desc("Output file (default: -, stdout)"), cl::value_desc("file"), cl::init("-"),
                                    cl::cat(category));
 static cl::opt<std::string> shapes("shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
                                    cl::value_desc("NAME:DIMxDIM,..."), cl::cat(category));
@@ -47,6 +48,7 @@ int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   galvatron::failOnFileSizeLimit();
   cl::HideUnrelatedOptions(category);
+  galvatron::refuseUnknownFlags("galvatron-translate", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   auto fail = [](const Twine &message) {
     errs() << "galvatron-translate: error: " << message << "\n";

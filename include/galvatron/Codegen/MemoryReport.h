@@ -20,6 +20,9 @@ std::vector<TableBuffer> collectTableBuffers(rt::TableOp table);
 /// What `printMemoryReport` prints for --print-memory: the arena's size and what it holds when it is fullest.
 void printMemoryReport(rt::ProgramOp program, llvm::raw_ostream &stream);
 
+/// "512 B", "1.5 KiB" and so on.
+std::string describeBytes(double bytes);
+
 } // namespace galvatron
 
 #endif

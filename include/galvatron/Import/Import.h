@@ -26,6 +26,8 @@ struct ImportOptions {
   std::vector<std::pair<std::string, std::string>> aliases;
   /// Parameters that match one of these globs are not trained.
   std::vector<std::string> freeze;
+  /// An output that must be there, or empty: --loss names it.
+  std::string lossOutput;
   /// Weights are made up by the program: nothing opens a weights file, parameters have no source.
   bool randomWeights = false;
   /// A missing weights file is an error, not a note.
