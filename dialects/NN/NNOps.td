@@ -20,6 +20,7 @@ def NN_Number : StaticShapeTensorOf<[F32, I64]>;
 def NN_Tensor : StaticShapeTensorOf<[F32, I64, I1]>;
 def NN_Scalar : Type<And<[NN_Float.predicate, HasAnyRankOfPred<[0]>]>, "f32 scalar tensor", "::mlir::RankedTensorType">,
     BuildableType<"::mlir::RankedTensorType::get({}, $_builder.getF32Type())">;
+def NN_Hyper : Type<And<[NN_Float.predicate, HasAnyRankOfPred<[1]>]>, "f32 tensor of rank 1", "::mlir::RankedTensorType">;
 
 class NN_Op<string mnemonic, list<Trait> traits = []> : Op<NN_Dialect, mnemonic, traits>;
 
@@ -419,16 +420,20 @@ def NN_ConvOp : NN_ConvBase<"conv", [NN_Infer, NN_Grad]> {
 
 def NN_ConvInputGradOp : NN_ConvBase<"conv_input_grad"> {
   let summary = "the cotangent of a convolution's input";
+  let description = [{ C1: the gradient has the shape of the result of such a convolution, whose input this result is. }];
   let arguments = !con((ins NN_Float:$gradient, NN_Float:$weight), window);
   let results = (outs NN_Float:$result);
   let assemblyFormat = "$gradient `,` $weight `strides` $strides `pads` $pads_begin $pads_end `dilations` $dilations `groups` $groups attr-dict `:` `(` type($gradient) `,` type($weight) `)` `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def NN_ConvWeightGradOp : NN_ConvBase<"conv_weight_grad"> {
   let summary = "the cotangent of a convolution's weight";
+  let description = [{ C1: the gradient has the shape of the result of such a convolution, whose weight this result is. }];
   let arguments = !con((ins NN_Float:$input, NN_Float:$gradient), window);
   let results = (outs NN_Float:$result);
   let assemblyFormat = "$input `,` $gradient `strides` $strides `pads` $pads_begin $pads_end `dilations` $dilations `groups` $groups attr-dict `:` `(` type($input) `,` type($gradient) `)` `->` type($result)";
+  let hasVerifier = 1;
 }
 
 def NN_EmbeddingOp : NN_PureOp<"embedding", [NN_Infer, NN_Grad, NN_Element]> {
@@ -505,9 +510,11 @@ def NN_LayerNormOp : NN_PureOp<"layer_norm", [AllTypesMatch<["input", "result"]>
 def NN_LayerNormGradOp : NN_PureOp<"layer_norm_grad", [AllTypesMatch<["input", "gradient", "input_gradient"]>,
     AllTypesMatch<["scale", "scale_gradient", "bias_gradient"]>]> {
   let summary = "the cotangents of a layer normalisation; mean and variance are computed again from the input";
+  let description = [{ C1: scale has the shape of the normalised dimensions. }];
   let arguments = (ins NN_Float:$input, NN_Float:$scale, NN_Float:$gradient, F64Attr:$epsilon);
   let results = (outs NN_Float:$input_gradient, NN_Float:$scale_gradient, NN_Float:$bias_gradient);
   let assemblyFormat = "$input `,` $scale `,` $gradient `epsilon` $epsilon attr-dict `:` type($input) `,` type($scale)";
+  let hasVerifier = 1;
 }
 
 def NN_RmsNormOp : NN_PureOp<"rms_norm", [AllTypesMatch<["input", "result"]>, NN_Grad]> {
@@ -524,9 +531,11 @@ def NN_RmsNormOp : NN_PureOp<"rms_norm", [AllTypesMatch<["input", "result"]>, NN
 def NN_RmsNormGradOp : NN_PureOp<"rms_norm_grad", [AllTypesMatch<["input", "gradient", "input_gradient"]>,
     AllTypesMatch<["scale", "scale_gradient"]>]> {
   let summary = "the cotangents of a root-mean-square normalisation";
+  let description = [{ C1: scale has the shape of the normalised dimensions. }];
   let arguments = (ins NN_Float:$input, NN_Float:$scale, NN_Float:$gradient, F64Attr:$epsilon);
   let results = (outs NN_Float:$input_gradient, NN_Float:$scale_gradient);
   let assemblyFormat = "$input `,` $scale `,` $gradient `epsilon` $epsilon attr-dict `:` type($input) `,` type($scale)";
+  let hasVerifier = 1;
 }
 
 def NN_RotaryOp : NN_PureOp<"rotary", [AllTypesMatch<["input", "result"]>, NN_Grad, NN_Element]> {
@@ -570,9 +579,10 @@ def NN_AttentionOp : NN_PureOp<"attention", [AttrSizedOperandSegments, NN_Grad]>
   let hasVerifier = 1;
 }
 
-def NN_AttentionGradOp : NN_PureOp<"attention_grad"> {
+def NN_AttentionGradOp : NN_PureOp<"attention_grad", [AllTypesMatch<["query", "query_gradient"]>,
+    AllTypesMatch<["key", "key_gradient"]>, AllTypesMatch<["value", "value_gradient"]>]> {
   let summary = "the cotangents of attention's query, key, value and (if it has one) bias";
-  let description = [{ Masked pairs have probability zero, so the masks are not needed again. With a softcap the scores are. }];
+  let description = [{ Masked pairs have probability zero, so the masks are not needed again. With a softcap the scores are. C1: sizes agree. C2: the bias has a shape that attention takes, and its gradient has the type of it. }];
   let arguments = (ins NN_Float:$query, NN_Float:$key, NN_Float:$value, NN_Float:$probabilities,
       NN_Float:$gradient, Optional<NN_Float>:$bias, F64Attr:$scale, DefaultValuedAttr<F64Attr, "0.0">:$softcap);
   let results = (outs NN_Float:$query_gradient, NN_Float:$key_gradient, NN_Float:$value_gradient,
@@ -582,6 +592,7 @@ def NN_AttentionGradOp : NN_PureOp<"attention_grad"> {
     `scale` $scale attr-dict `:` type($query) `,` type($key) `,` type($value) `,` type($probabilities) `,` type($gradient)
     `->` type($query_gradient) `,` type($key_gradient) `,` type($value_gradient)
   }];
+  let hasVerifier = 1;
 }
 
 // Training ----------------------------------------------------------------===//
@@ -599,9 +610,11 @@ def NN_CrossEntropyOp : NN_PureOp<"cross_entropy", [NN_Infer, NN_Grad]> {
 
 def NN_CrossEntropyGradOp : NN_PureOp<"cross_entropy_grad", [AllTypesMatch<["logits", "result"]>]> {
   let summary = "(softmax(logits) - one_hot(labels)) * gradient, zero where the label is not counted";
+  let description = [{ C1: labels have the shape of the logits without the last dimension, and so has the gradient. }];
   let arguments = (ins NN_Float:$logits, NN_Int:$labels, NN_Float:$gradient, I64Attr:$ignore_index);
   let results = (outs NN_Float:$result);
   let assemblyFormat = "$logits `,` $labels `,` $gradient `ignore` $ignore_index attr-dict `:` type($logits) `,` type($labels) `,` type($gradient)";
+  let hasVerifier = 1;
 }
 
 def NN_BackwardBeginOp : NN_Op<"backward_begin", []> {
@@ -652,7 +665,7 @@ def NN_AdamWOp : NN_PureOp<"adamw", [AllTypesMatch<["parameter", "gradient", "ex
     `galvatron_rt_hyper` (galvatron_rt.h). (Loshchilov & Hutter, 2019.)
   }];
   let arguments = (ins NN_Float:$parameter, NN_Float:$gradient, NN_Float:$exp_avg, NN_Float:$exp_avg_sq,
-      NN_Float:$hyper, NN_Scalar:$clip_scale, UnitAttr:$decay);
+      NN_Hyper:$hyper, NN_Scalar:$clip_scale, UnitAttr:$decay);
   let results = (outs NN_Float:$new_parameter, NN_Float:$new_exp_avg, NN_Float:$new_exp_avg_sq);
   let assemblyFormat = "$parameter `,` $gradient `,` $exp_avg `,` $exp_avg_sq `,` $hyper `,` $clip_scale (`decay` $decay^)? attr-dict `:` type($parameter) `,` type($hyper)";
 }
@@ -662,7 +675,7 @@ def NN_SgdOp : NN_PureOp<"sgd", [AllTypesMatch<["parameter", "gradient", "moment
   let description = [{
     g = gradient * clip_scale + weight_decay * p (if `decay`); b = momentum * b + g (b = g at the first step); p -= lr * b.
   }];
-  let arguments = (ins NN_Float:$parameter, NN_Float:$gradient, NN_Float:$momentum_buffer, NN_Float:$hyper,
+  let arguments = (ins NN_Float:$parameter, NN_Float:$gradient, NN_Float:$momentum_buffer, NN_Hyper:$hyper,
       NN_Scalar:$clip_scale, UnitAttr:$decay);
   let results = (outs NN_Float:$new_parameter, NN_Float:$new_momentum_buffer);
   let assemblyFormat = "$parameter `,` $gradient `,` $momentum_buffer `,` $hyper `,` $clip_scale (`decay` $decay^)? attr-dict `:` type($parameter) `,` type($hyper)";

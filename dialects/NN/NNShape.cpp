@@ -289,30 +289,52 @@ LogicalResult ContractOp::inferReturnTypes(MLIRContext *, std::optional<Location
   return success();
 }
 
-LogicalResult ConvOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
-                                       SmallVectorImpl<Type> &types) {
-  auto input = cast<RankedTensorType>(adaptor.getInput().getType()), weight = cast<RankedTensorType>(adaptor.getWeight().getType());
-  int64_t spatial = input.getRank() - 2, groups = adaptor.getGroups();
+/// The type of a convolution's result. `op` is the one whose attributes say how it is made: it, or a gradient of it.
+template <typename Op>
+static FailureOr<RankedTensorType> inferConv(std::optional<Location> loc, Op op, StringRef name, Value in, Value filter) {
+  auto input = typeOf(in), weight = typeOf(filter);
+  int64_t spatial = input.getRank() - 2, groups = op.getGroups();
   auto has = [&](ArrayRef<int64_t> values, int64_t least) {
     return int64_t(values.size()) == spatial && llvm::all_of(values, [&](int64_t v) { return v >= least; });
   };
-  if (spatial < 1 || spatial > 3 || weight.getRank() != input.getRank() || !has(adaptor.getStrides(), 1) ||
-      !has(adaptor.getDilations(), 1) || !has(adaptor.getPadsBegin(), 0) || !has(adaptor.getPadsEnd(), 0)) // C1
-    return emitOptionalError(loc, "'nn.conv' op has an input of rank ", input.getRank(), " and a weight of rank ", weight.getRank(),
+  if (spatial < 1 || spatial > 3 || weight.getRank() != input.getRank() || !has(op.getStrides(), 1) ||
+      !has(op.getDilations(), 1) || !has(op.getPadsBegin(), 0) || !has(op.getPadsEnd(), 0)) // C1
+    return emitOptionalError(loc, "'", name, "' op has an input of rank ", input.getRank(), " and a weight of rank ", weight.getRank(),
                              "; it needs one to three spatial dimensions with one stride, pad and dilation each");
   if (groups < 1 || input.getShape()[1] != weight.getShape()[1] * groups || weight.getShape()[0] % groups) // C2
-    return emitOptionalError(loc, "'nn.conv' op has ", input.getShape()[1], " input channels and a weight of ", weight, " in ", groups, " groups");
+    return emitOptionalError(loc, "'", name, "' op has ", input.getShape()[1], " input channels and a weight of ", weight, " in ", groups,
+                             " groups");
   SmallVector<int64_t> shape{input.getShape()[0], weight.getShape()[0]};
   for (int64_t i = 0; i < spatial; ++i) {
-    int64_t padded = input.getShape()[i + 2] + adaptor.getPadsBegin()[i] + adaptor.getPadsEnd()[i];
-    int64_t kernel = (weight.getShape()[i + 2] - 1) * adaptor.getDilations()[i] + 1;
+    int64_t padded = input.getShape()[i + 2] + op.getPadsBegin()[i] + op.getPadsEnd()[i];
+    int64_t kernel = (weight.getShape()[i + 2] - 1) * op.getDilations()[i] + 1;
     if (padded < kernel) // C3
-      return emitOptionalError(loc, "'nn.conv' op has a padded input of size ", padded, " under a kernel of size ", kernel);
-    shape.push_back((padded - kernel) / adaptor.getStrides()[i] + 1);
+      return emitOptionalError(loc, "'", name, "' op has a padded input of size ", padded, " under a kernel of size ", kernel);
+    shape.push_back((padded - kernel) / op.getStrides()[i] + 1);
   }
-  types.push_back(RankedTensorType::get(shape, input.getElementType()));
+  return RankedTensorType::get(shape, input.getElementType());
+}
+
+LogicalResult ConvOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
+                                       SmallVectorImpl<Type> &types) {
+  FailureOr<RankedTensorType> result = inferConv(loc, adaptor, getOperationName(), adaptor.getInput(), adaptor.getWeight());
+  if (failed(result))
+    return failure();
+  types.push_back(*result);
   return success();
 }
+
+template <typename Op> static LogicalResult verifyConvGrad(Op op, Value input, Value weight) {
+  FailureOr<RankedTensorType> result = inferConv(op.getLoc(), op, op->getName().getStringRef(), input, weight);
+  if (failed(result))
+    return failure();
+  if (op.getGradient().getType() != *result) // C1
+    return op.emitOpError("has a gradient of type ") << op.getGradient().getType() << " for a convolution that makes " << *result;
+  return success();
+}
+
+LogicalResult ConvInputGradOp::verify() { return verifyConvGrad(*this, getResult(), getWeight()); }
+LogicalResult ConvWeightGradOp::verify() { return verifyConvGrad(*this, getInput(), getResult()); }
 
 LogicalResult EmbeddingOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
                                             SmallVectorImpl<Type> &types) {
@@ -408,6 +430,8 @@ LogicalResult LayerNormOp::verify() {
   return verifyNorm(*this, typeOf(getInput()), typeOf(getScale()), getBias() ? typeOf(getBias()) : RankedTensorType());
 }
 LogicalResult RmsNormOp::verify() { return verifyNorm(*this, typeOf(getInput()), typeOf(getScale()), {}); }
+LogicalResult LayerNormGradOp::verify() { return verifyNorm(*this, typeOf(getInput()), typeOf(getScale()), {}); }
+LogicalResult RmsNormGradOp::verify() { return verifyNorm(*this, typeOf(getInput()), typeOf(getScale()), {}); }
 
 LogicalResult RotaryOp::verify() {
   auto input = typeOf(getInput()), cos = typeOf(getCos());
@@ -423,27 +447,46 @@ LogicalResult RotaryOp::verify() {
   return success();
 }
 
-LogicalResult AttentionOp::verify() {
-  auto q = typeOf(getQuery()), k = typeOf(getKey()), v = typeOf(getValue());
-  auto bad = [&](const Twine &what) { return emitOpError(what) << ": query " << q << ", key " << k << ", value " << v; };
+/// The sizes of attention and of its gradient; `result` has the type of attention's result, and `made` says what it and the probabilities are.
+static LogicalResult verifyAttention(Operation *op, ArrayRef<Value> operands, Value result, Value probabilities, Value bias, StringRef made) {
+  auto q = typeOf(operands[0]), k = typeOf(operands[1]), v = typeOf(operands[2]);
+  auto bad = [&](const Twine &what) { return op->emitOpError(what) << ": query " << q << ", key " << k << ", value " << v; };
   if (q.getRank() != 5 || k.getRank() != 4 || v.getRank() != 4) // C1
     return bad("needs operands of rank 5, 4 and 4");
   int64_t batch = q.getShape()[0], rows = q.getShape()[1], heads = q.getShape()[2], group = q.getShape()[3], d = q.getShape()[4];
   int64_t columns = k.getShape()[1];
   if (k.getShape() != ArrayRef<int64_t>{batch, columns, heads, d} || v.getShape().take_front(3) != ArrayRef<int64_t>{batch, columns, heads}) // C1
     return bad("has operands whose sizes disagree");
-  if (typeOf(getResult()).getShape() != ArrayRef<int64_t>{batch, rows, heads, group, v.getShape()[3]} ||
-      typeOf(getProbabilities()).getShape() != ArrayRef<int64_t>{batch, heads, group, rows, columns}) // C1
-    return bad("has results whose sizes disagree with its operands");
-  if (getKeyMask() && typeOf(getKeyMask()).getShape() != ArrayRef<int64_t>{batch, columns}) // C2
-    return emitOpError("has a key mask of type ") << getKeyMask().getType() << " for " << batch << " rows of " << columns << " keys";
-  if (getBias()) {
-    ArrayRef<int64_t> wanted = typeOf(getProbabilities()).getShape(), found = typeOf(getBias()).getShape();
-    bool fits = found.size() == wanted.size();
-    for (size_t i = 0; fits && i < wanted.size(); ++i)
-      fits = found[i] == wanted[i] || (i < 3 && found[i] == 1);
-    if (!fits) // C2
-      return emitOpError("has a bias of type ") << getBias().getType() << " for probabilities of type " << getProbabilities().getType();
-  }
+  ArrayRef<int64_t> wanted = typeOf(probabilities).getShape();
+  if (typeOf(result).getShape() != ArrayRef<int64_t>{batch, rows, heads, group, v.getShape()[3]} ||
+      wanted != ArrayRef<int64_t>{batch, heads, group, rows, columns}) // C1
+    return bad("has " + made + " whose sizes disagree with those of the query, the key and the value");
+  if (!bias)
+    return success();
+  ArrayRef<int64_t> found = typeOf(bias).getShape();
+  bool fits = found.size() == wanted.size();
+  for (size_t i = 0; fits && i < wanted.size(); ++i)
+    fits = found[i] == wanted[i] || (i < 3 && found[i] == 1);
+  if (!fits) // C2
+    return op->emitOpError("has a bias of type ") << bias.getType() << " for probabilities of type " << probabilities.getType();
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  if (failed(verifyAttention(*this, {getQuery(), getKey(), getValue()}, getResult(), getProbabilities(), getBias(), "results")))
+    return failure();
+  auto keys = typeOf(getKey()).getShape().take_front(2);
+  if (getKeyMask() && typeOf(getKeyMask()).getShape() != keys) // C2
+    return emitOpError("has a key mask of type ") << getKeyMask().getType() << " for " << keys[0] << " rows of " << keys[1] << " keys";
+  return success();
+}
+
+LogicalResult AttentionGradOp::verify() {
+  if (failed(verifyAttention(*this, {getQuery(), getKey(), getValue()}, getGradient(), getProbabilities(), getBias(),
+                             "a gradient or probabilities")))
+    return failure();
+  Type bias = getBias() ? getBias().getType() : Type(), gradient = getBiasGradient() ? getBiasGradient().getType() : Type();
+  if (bias != gradient) // C2
+    return emitOpError("has a bias and a bias's gradient of different types, or only one of them");
   return success();
 }

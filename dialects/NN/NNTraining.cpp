@@ -85,13 +85,28 @@ LogicalResult BackwardOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return checkTypes(*this, getGradients().getTypes(), function.getResultTypes().drop_front(joint.getResults()), "gradient");
 }
 
+static LogicalResult verifyLabels(std::optional<Location> loc, RankedTensorType logits, RankedTensorType labels) {
+  if (logits.getRank() == 0 || logits.getShape().drop_back() != labels.getShape()) // C1
+    return emitOptionalError(loc, "labels of type ", labels, " do not fit logits of type ", logits,
+                             ": they have every dimension but the last");
+  return success();
+}
+
 LogicalResult CrossEntropyOp::inferReturnTypes(MLIRContext *context, std::optional<Location> loc, Adaptor adaptor,
                                                SmallVectorImpl<Type> &types) {
   auto logits = cast<RankedTensorType>(adaptor.getLogits().getType());
   auto labels = cast<RankedTensorType>(adaptor.getLabels().getType());
-  if (logits.getRank() == 0 || logits.getShape().drop_back() != labels.getShape()) // C1
-    return emitOptionalError(loc, "labels of type ", labels, " do not fit logits of type ", logits,
-                             ": they have every dimension but the last");
+  if (failed(verifyLabels(loc, logits, labels)))
+    return failure();
   types.push_back(labels.clone(logits.getElementType()));
+  return success();
+}
+
+LogicalResult CrossEntropyGradOp::verify() {
+  auto labels = tensorType(getLabels()), gradient = tensorType(getGradient());
+  if (failed(verifyLabels(getLoc(), getType(), labels)))
+    return failure();
+  if (gradient.getShape() != labels.getShape()) // C1
+    return emitOpError("has a gradient of type ") << gradient << " for labels of type " << labels;
   return success();
 }

@@ -81,7 +81,7 @@ std::optional<int64_t> galvatron::pipe::getMicroBatch(Operation *row) {
 LogicalResult TableOp::verifyRegions() {
   bool ok = true;
   for (Operation &row : getRows().front()) {
-    if (!isa<PipeDialect>(row.getDialect())) { // C1
+    if (!isa_and_nonnull<PipeDialect>(row.getDialect())) { // C1
       row.emitOpError("is no row of a table: rows are ops of the pipe dialect");
       ok = false;
     } else if (auto number = getMicroBatch(&row); number && *number >= int64_t(getMicroBatches())) { // C2

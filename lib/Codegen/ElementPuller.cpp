@@ -208,9 +208,8 @@ Value ElementPuller::pull(Value value, ArrayRef<IndexForm> indices) {
       result = load(it->second.memref, it->second.isBuffer ? column : linear, isBool);
   }
   Operation *op = value.getDefiningOp();
+  assert((result || op) && "every input is bound");
   if (result) {
-  } else if (!op) {
-    result = fail(value, "an input is not bound");
   } else if (auto constant = dyn_cast<ConstantOp>(op); constant && !getSplat(constant.getValue())) {
     result = table(constant, linear);
   } else if (isa<ElementOpInterface>(op)) {

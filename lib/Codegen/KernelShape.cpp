@@ -39,6 +39,7 @@ public:
   FailureOr<KernelShape> run();
 
 private:
+  LogicalResult checkForm();
   LogicalResult chooseKind();
   LogicalResult addRoots();
   unsigned spaceOf(int64_t columns);
@@ -52,7 +53,23 @@ private:
 
 } // namespace
 
+/// What the pass that makes kernels sees to, and a person who writes one may not.
+LogicalResult Analysis::checkForm() {
+  if (!llvm::hasSingleElement(kernel.getBody()))
+    return kernel.emitError("kernel has ") << kernel.getBody().getBlocks().size() << " blocks, expected one";
+  FunctionType type = kernel.getFunctionType();
+  for (Type value : llvm::concat<const Type>(type.getInputs(), type.getResults())) {
+    auto tensor = dyn_cast<RankedTensorType>(value);
+    Type element = tensor ? tensor.getElementType() : Type();
+    if (!tensor || !tensor.hasStaticShape() || !(element.isF32() || element.isInteger(64) || element.isInteger(1)))
+      return kernel.emitError("kernel takes or returns ") << value << ", expected a static tensor of f32, i64 or i1";
+  }
+  return success();
+}
+
 FailureOr<KernelShape> Analysis::run() {
+  if (failed(checkForm()))
+    return failure();
   for (Operation &op : kernel.getBody().front().without_terminator()) {
     unsigned depth = 0;
     for (Value operand : op.getOperands())
@@ -68,8 +85,12 @@ FailureOr<KernelShape> Analysis::run() {
     for (Value result : op.getResults())
       level[result] = depth;
   }
-  if (shape.kind == KernelKind::Scan)
+  if (shape.kind == KernelKind::Scan) {
+    auto results = kernel.getBody().front().getTerminator()->getOperands();
+    if (results.size() != 1 || !results.front().getDefiningOp<CumsumOp>())
+      return kernel.emitError("kernel with a cumulative sum has another result");
     return shape;
+  }
   if (failed(chooseKind()) || failed(addRoots()))
     return failure();
   for (ColumnSpace &space : shape.spaces)

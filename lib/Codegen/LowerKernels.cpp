@@ -68,6 +68,7 @@ struct LowerKernelsPass : galvatron::impl::LowerKernelsPassBase<LowerKernelsPass
     kernel.erase();
     // Index arithmetic that was folded into forms is dead by now.
     if (failed(applyPatternsAndFoldGreedily(function, cleanups)))
+      // untested: canonicalization patterns agree on what is simple
       return function.emitError("cleaning up the kernel did not come to an end");
     IRRewriter rewriter(&getContext());
     DominanceInfo dominance(function);

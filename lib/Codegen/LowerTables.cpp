@@ -271,12 +271,11 @@ LogicalResult TableLowering::lower(Operation *row) {
     Value slot = makeSlot(zero.getLoc(), zero.getType(), "zero");
     runHelper(zero.getLoc(), "zero_", {}, slot);
     buffers[zero.getResult()] = slot;
-  } else if (auto gradient = dyn_cast<pipe::GradientOp>(row)) {
+  } else {
+    auto gradient = cast<pipe::GradientOp>(row);
     builder.create<rt::GradientOp>(gradient.getLoc(), gradient.getParameterAttr(), buffers[gradient.getValue()]);
     if (--gradients == 0)
       builder.create<rt::PublishGradientsOp>(gradient.getLoc());
-  } else {
-    return row->emitOpError("has no lowering");
   }
   return success();
 }

@@ -219,6 +219,7 @@ LogicalResult exportOnnx(StringRef path, StringRef weights, StringRef output, co
     return failure();
   std::string serialized;
   if (!model->proto.SerializeToString(&serialized))
+    // untested: it takes a model of more than 2 GiB
     return emitError(UnknownLoc::get(context)) << "the model is too large for one protobuf; keep its weights in a file beside it";
   return writeFile(output, context, [&](raw_ostream &os) { os << serialized; });
 }

@@ -19,6 +19,7 @@ class DistPrintShardingRules : public galvatron::impl::DistPrintShardingRulesPas
     getOperation().walk([&](nn::ShardingRuleInterface op) {
       nn::ShardingRule rule = op.getShardingRule();
       if (std::string wrong = rule.check(op); !wrong.empty()) {
+        // untested: the rule of an op that its verifier accepts fits it; this is for who writes a rule
         op->emitOpError() << "has a sharding rule that does not fit it: " << wrong;
         ok = false;
       }

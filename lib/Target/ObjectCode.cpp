@@ -97,7 +97,7 @@ mlir::LogicalResult galvatron::emitObject(mlir::ModuleOp module, const ObjectOpt
   std::string error;
   std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(options.cpu, error);
   if (!machine)
-    return module.emitError("no code generator for this machine: ") << error;
+    return module.emitError("no code generator for this machine: ") << error; // untested: LLVM knows the machine it runs on
   code->setDataLayout(machine->createDataLayout());
   code->setTargetTriple(machine->getTargetTriple().str());
   // Code uses what its level has and nothing else, but is scheduled for the machine at hand. The level's own default is
@@ -116,6 +116,7 @@ mlir::LogicalResult galvatron::emitObject(mlir::ModuleOp module, const ObjectOpt
     code->print(*options.optimizedIR, nullptr);
   llvm::legacy::PassManager passes;
   if (machine->addPassesToEmitFile(passes, os, nullptr, llvm::CodeGenFileType::ObjectFile))
+    // untested: LLVM's for the machine it runs on does
     return module.emitError("the code generator for this machine writes no object files");
   passes.run(*code);
   os.flush();

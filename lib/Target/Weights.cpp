@@ -107,9 +107,20 @@ static LogicalResult writeTensor(Saved &tensor, const WeightSources &sources, ll
   } else {
     SmallString<256> path(sources.directory);
     llvm::sys::path::append(path, source.getFile());
+    auto unreadable = [&](std::error_code error) {
+      return symbol.emitOpError("cannot read '") << path << "': " << error.message();
+    };
+    uint64_t size;
+    if (std::error_code error = llvm::sys::fs::file_size(path, size))
+      return unreadable(error);
+    // What is behind the end of a file would be read as zeros.
+    uint64_t begin = source.getOffset(), end = begin + source.getLength();
+    if (begin > end || end > size)
+      return symbol.emitOpError("reads ") << source.getLength() << " bytes at " << source.getOffset() << " of '" << path
+                                          << "', which has " << size;
     auto opened = llvm::MemoryBuffer::getFileSlice(path, source.getLength(), source.getOffset());
     if (!opened)
-      return symbol.emitOpError("cannot read '") << path << "': " << opened.getError().message();
+      return unreadable(opened.getError());
     file = std::move(*opened);
     bytes = file->getBuffer();
   }

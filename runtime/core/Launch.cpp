@@ -163,7 +163,7 @@ Job::Job(const Image &image) {
     if (!initialized) {
       int provided;
       if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
-        fail("MPI did not start");
+        fail("MPI did not start"); // untested: MPI's error handler ends the process before
       started = true;
     }
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);

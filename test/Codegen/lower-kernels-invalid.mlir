@@ -17,6 +17,71 @@ func.func private @loops(%x: tensor<4x5xf32>) -> (tensor<4xf32>, tensor<5xf32>) 
 
 // -----
 
+// A sum whose loops are not the last ones is added up where the operand is read, and so is what is computed beside it.
+// expected-error @below {{kernel has a result whose loops are not those of its reductions}}
+func.func private @beside(%x: tensor<3x4x5xf32>, %z: tensor<4x15xf32>) -> (tensor<4xf32>, tensor<4x15xf32>) attributes {rt.kernel} {
+  %a = nn.reduce sum %x [0, 2] : tensor<3x4x5xf32> -> tensor<4xf32>
+  %b = nn.neg %z : tensor<4x15xf32>
+  return %a, %b : tensor<4xf32>, tensor<4x15xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel cannot be lowered: a reduced value is needed before it is computed}}
+func.func private @sum_of_sums(%x: tensor<4x5xf32>) -> tensor<4x5xf32> attributes {rt.kernel} {
+  %a = nn.cumsum %x 1 : tensor<4x5xf32>
+  %b = nn.cumsum %a 1 : tensor<4x5xf32>
+  return %b : tensor<4x5xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel with a cumulative sum has another result}}
+func.func private @of_a_sum(%x: tensor<4x5xf32>) -> tensor<4x5xf32> attributes {rt.kernel} {
+  %a = nn.cumsum %x 1 : tensor<4x5xf32>
+  %b = nn.neg %a : tensor<4x5xf32>
+  return %b : tensor<4x5xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel with a cumulative sum has another result}}
+func.func private @beside_a_sum(%x: tensor<4x5xf32>) -> (tensor<4x5xf32>, tensor<4x5xf32>) attributes {rt.kernel} {
+  %a = nn.cumsum %x 1 : tensor<4x5xf32>
+  %b = nn.neg %x : tensor<4x5xf32>
+  return %a, %b : tensor<4x5xf32>, tensor<4x5xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel has 0 blocks, expected one}}
+func.func private @outside(tensor<4xf32>) -> tensor<4xf32> attributes {rt.kernel}
+
+// -----
+
+// expected-error @below {{kernel has 2 blocks, expected one}}
+func.func private @blocks(%x: tensor<4xf32>) -> tensor<4xf32> attributes {rt.kernel} {
+  cf.br ^end(%x : tensor<4xf32>)
+^end(%y: tensor<4xf32>):
+  return %y : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel takes or returns 'tensor<?xf32>', expected a static tensor of f32, i64 or i1}}
+func.func private @dynamic(%x: tensor<4xf32>, %y: tensor<?xf32>) -> tensor<4xf32> attributes {rt.kernel} {
+  return %x : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel takes or returns 'f32', expected a static tensor of f32, i64 or i1}}
+func.func private @number(%x: f32) -> f32 attributes {rt.kernel} {
+  return %x : f32
+}
+
+// -----
+
 // expected-error @below {{kernel has a result of 3 elements for 4 rows}}
 func.func private @rows(%x: tensor<4x5xf32>, %z: tensor<3xf32>) -> (tensor<4xf32>, tensor<3xf32>) attributes {rt.kernel} {
   %a = nn.reduce sum %x [1] : tensor<4x5xf32> -> tensor<4xf32>

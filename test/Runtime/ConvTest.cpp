@@ -199,6 +199,35 @@ TEST_P(ConvTest, RefusesBadRecords) {
             "the convolution has result size 10 in spatial dimension 0, wanted 9");
 }
 
+TEST_P(ConvTest, ReportsMissingOperands) {
+  galvatron_rt_conv_record r = cases()[1];
+  r.flags = GALVATRON_RT_MATMUL_HAS_BIAS;
+  char error[256] = "";
+  ASSERT_EQ(
+      galvatron_rt_conv_scratch_bytes(&r, 2, testLevel(), &r.scratch_bytes, error, sizeof(error)),
+      0)
+      << error;
+  ASSERT_GT(r.scratch_bytes, 0);
+  ImageBuilder builder;
+  r.name = builder.string("patches");
+  builder.convs.push_back(r);
+  ContextPtr ctx = create(builder.build());
+  ASSERT_TRUE(ctx);
+  float x[1] = {};
+  auto complaint = [&](int64_t descriptor, float *bias, float *scratch) {
+    galvatron_rt_conv(ctx.get(), descriptor, x, x, bias, x, scratch);
+    std::string text = galvatron_rt_context_error(ctx.get());
+    galvatron_rt_context_clear_error(ctx.get());
+    return text;
+  };
+  EXPECT_EQ(complaint(0, nullptr, x), "convolution 'patches' needs a bias and got none");
+  EXPECT_EQ(complaint(0, x, nullptr), "convolution 'patches' needs " +
+                                          std::to_string(r.scratch_bytes) +
+                                          " bytes of scratch memory and got none");
+  EXPECT_EQ(complaint(1, x, x), "convolution descriptor 1 of 1");
+  EXPECT_EQ(complaint(-1, x, x), "convolution descriptor -1 of 1");
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, ConvTest, testing::ValuesIn(allBackends()), backendName);
 
 } // namespace

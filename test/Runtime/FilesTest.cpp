@@ -118,6 +118,16 @@ TEST_F(NpyTest, NamesWhatIsNotAFile) {
             "file '" + folder.path + "': not a regular file");
 }
 
+TEST_F(NpyTest, NoticesThatTheFileIsCutWhileItIsRead) {
+  writeFile(path, npyBytes(header("<f4", "(2, 2)"), bytesOf(std::vector<float>{1, 2, 3, 4})));
+  NpyFile file(path, GALVATRON_RT_F32, {2});
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 5);
+  float record[2];
+  std::string end = std::to_string(std::filesystem::file_size(path));
+  EXPECT_EQ(errorOf([&] { file.read(1, record); }),
+            "file '" + path + "' ends at byte " + end + ", 5 more were wanted");
+}
+
 class SafeTensorsTest : public testing::Test {
 protected:
   std::string complaint(const std::string &bytes) {

@@ -241,4 +241,21 @@ TEST_F(WeightsTest, RandomWeightsFollowTheirKinds) {
   EXPECT_EQ(data(tensors[2])[9 * 300 + 7], expected) << "the index is that of the saved tensor";
 }
 
+TEST_F(WeightsTest, OnlyFloatsAreNormallyDistributed) {
+  builder.config.random_weights = 1;
+  int64_t saved = builder.savedTensor("steps", GALVATRON_RT_SAVED_FROZEN, GALVATRON_RT_I64, {2},
+                                      GALVATRON_RT_INIT_NORMAL);
+  builder.view(builder.tensor("steps", GALVATRON_RT_ROLE_PARAMETER, GALVATRON_RT_I64, {2}), saved,
+               0, {1});
+  start();
+  ASSERT_TRUE(ctx);
+  std::string error;
+  try {
+    randomWeights(*ctx);
+  } catch (const Error &e) {
+    error = e.what();
+  }
+  EXPECT_EQ(error, "saved tensor 'steps' is i64 and cannot be filled with normal values");
+}
+
 } // namespace

@@ -46,8 +46,7 @@ static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOpt
 /// The table of the program that a lowered module holds.
 static FailureOr<ProgramImage> buildImage(ModuleOp module, const ProgramOptions &options) {
   auto programs = module.getOps<rt::ProgramOp>();
-  if (programs.empty())
-    return module.emitError("has no program");
+  assert(!programs.empty() && "the stage 'lowered' has a program");
   ProgramInfo info;
   info.modelName = llvm::sys::path::stem(options.input).str();
   info.randomSeed = options.randomSeed;

@@ -14,12 +14,12 @@ void useCpuLevel(int64_t level) {
   std::lock_guard<std::mutex> lock(mutex);
   if (chosen == level)
     return;
-  if (chosen)
-    fail("this process already uses oneDNN at cpu level x86-64-v", chosen,
-         " and cannot change to x86-64-v", level);
   std::vector<std::string> wanted = levelFeatures(level);
   if (wanted.empty())
     fail("there is no cpu level ", level);
+  if (chosen)
+    fail("this process already uses oneDNN at cpu level x86-64-v", chosen,
+         " and cannot change to x86-64-v", level);
   std::vector<std::string> missing = missingFeatures(wanted);
   if (!missing.empty())
     fail("this processor lacks ", missing[0], ", which cpu level x86-64-v", level, " needs");
@@ -54,6 +54,7 @@ BoundPrimitive::BoundPrimitive(dnnl::primitive primitive,
 void BoundPrimitive::run(const char *what, void *const *pointers) {
   for (size_t i = 0; i < memories.size(); ++i)
     if (dnnl_memory_set_data_handle(arguments[i].memory, pointers[i]) != dnnl_success)
+      // untested: it takes any pointer to ordinary memory
       fail(what, ": oneDNN refuses argument ", i);
   dnnl_status_t status = dnnl_primitive_execute(
       primitive.get(), cpuStream(), static_cast<int>(arguments.size()), arguments.data());

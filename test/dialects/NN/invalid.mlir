@@ -332,7 +332,7 @@ func.func @attention(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x2x8xf32>) {
 // -----
 
 func.func @attention(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x4x8xf32>) {
-  // expected-error@+1 {{'nn.attention' op has results whose sizes disagree with its operands}}
+  // expected-error@+1 {{'nn.attention' op has results whose sizes disagree with those of the query, the key and the value}}
   %0, %1 = nn.attention %q, %k, %k scale 1.0 : tensor<2x3x4x1x8xf32>, tensor<2x5x4x8xf32>, tensor<2x5x4x8xf32> -> tensor<2x3x4x1x8xf32>, tensor<2x4x1x5x3xf32>
   return
 }
@@ -443,5 +443,85 @@ func.func @concat() {
   // expected-error@+2 {{'nn.concat' op joins nothing}}
   // expected-error@+1 {{'nn.concat' op failed to infer returned types}}
   %0 = "nn.concat"() <{dim = 0 : i64}> : () -> tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func @conv_input_grad(%g: tensor<2x4x9xf32>, %w: tensor<4x3x3xf32>) {
+  // expected-error@+1 {{'nn.conv_input_grad' op has a gradient of type 'tensor<2x4x9xf32>' for a convolution that makes 'tensor<2x4x8xf32>'}}
+  %0 = nn.conv_input_grad %g, %w strides [1] pads [0] [0] dilations [1] groups 1 : (tensor<2x4x9xf32>, tensor<4x3x3xf32>) -> tensor<2x3x10xf32>
+  return
+}
+
+// -----
+
+func.func @conv_weight_grad(%x: tensor<3xf32>) {
+  // expected-error@+1 {{'nn.conv_weight_grad' op has an input of rank 1 and a weight of rank 1; it needs}}
+  %0 = nn.conv_weight_grad %x, %x strides [1] pads [0] [0] dilations [1] groups 1 : (tensor<3xf32>, tensor<3xf32>) -> tensor<3xf32>
+  return
+}
+
+// -----
+
+func.func @layer_norm_grad(%x: tensor<2x8xf32>, %s: tensor<3x2x8xf32>) {
+  // expected-error@+1 {{'nn.layer_norm_grad' op normalises 'tensor<2x8xf32>' with a scale of type 'tensor<3x2x8xf32>'}}
+  %0:3 = nn.layer_norm_grad %x, %s, %x epsilon 1.0e-5 : tensor<2x8xf32>, tensor<3x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @rms_norm_grad(%x: tensor<2x8xf32>, %s: tensor<4xf32>) {
+  // expected-error@+1 {{'nn.rms_norm_grad' op normalises 'tensor<2x8xf32>' with a scale of type 'tensor<4xf32>'}}
+  %0:2 = nn.rms_norm_grad %x, %s, %x epsilon 1.0e-5 : tensor<2x8xf32>, tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad(%x: tensor<2xf32>) {
+  // expected-error@+1 {{'nn.attention_grad' op needs operands of rank 5, 4 and 4: query 'tensor<2xf32>'}}
+  %0:3 = nn.attention_grad %x, %x, %x, %x, %x scale 1.0 : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2xf32> -> tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_sizes(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x4x8xf32>, %p: tensor<2x4x1x3x5xf32>, %g: tensor<2x3x4x1x7xf32>) {
+  // expected-error@+1 {{'nn.attention_grad' op has a gradient or probabilities whose sizes disagree with those of the query, the key and the value}}
+  %0:3 = nn.attention_grad %q, %k, %k, %p, %g scale 1.0 : tensor<2x3x4x1x8xf32>, tensor<2x5x4x8xf32>, tensor<2x5x4x8xf32>, tensor<2x4x1x3x5xf32>, tensor<2x3x4x1x7xf32> -> tensor<2x3x4x1x8xf32>, tensor<2x5x4x8xf32>, tensor<2x5x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_grad_bias(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x4x8xf32>, %p: tensor<2x4x1x3x5xf32>, %b: tensor<1x1x1x3x5xf32>) {
+  // expected-error@+1 {{'nn.attention_grad' op has a bias and a bias's gradient of different types, or only one of them}}
+  %0:4 = nn.attention_grad %q, %k, %k, %p, %q bias %b : tensor<1x1x1x3x5xf32> -> tensor<3x5xf32> scale 1.0 : tensor<2x3x4x1x8xf32>, tensor<2x5x4x8xf32>, tensor<2x5x4x8xf32>, tensor<2x4x1x3x5xf32>, tensor<2x3x4x1x8xf32> -> tensor<2x3x4x1x8xf32>, tensor<2x5x4x8xf32>, tensor<2x5x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @cross_entropy_grad_labels(%x: tensor<2x8xf32>, %l: tensor<3xi64>, %g: tensor<2xf32>) {
+  // expected-error@+1 {{labels of type 'tensor<3xi64>' do not fit logits of type 'tensor<2x8xf32>'}}
+  %0 = nn.cross_entropy_grad %x, %l, %g ignore -100 : tensor<2x8xf32>, tensor<3xi64>, tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @cross_entropy_grad(%x: tensor<2x8xf32>, %l: tensor<2xi64>, %g: tensor<f32>) {
+  // expected-error@+1 {{'nn.cross_entropy_grad' op has a gradient of type 'tensor<f32>' for labels of type 'tensor<2xi64>'}}
+  %0 = nn.cross_entropy_grad %x, %l, %g ignore -100 : tensor<2x8xf32>, tensor<2xi64>, tensor<f32>
+  return
+}
+
+// -----
+
+func.func @adamw(%p: tensor<2xf32>, %h: tensor<4x4xf32>, %c: tensor<f32>) {
+  // expected-error@+1 {{'nn.adamw' op operand #4 must be f32 tensor of rank 1, but got 'tensor<4x4xf32>'}}
+  %0:3 = nn.adamw %p, %p, %p, %p, %h, %c decay : tensor<2xf32>, tensor<4x4xf32>
   return
 }

@@ -1,9 +1,11 @@
-// RUN: galvatron-opt %s -split-input-file -verify-diagnostics
+// RUN: galvatron-opt %s -split-input-file -verify-diagnostics -allow-unregistered-dialect
 
 pipe.table @train stage(0) micro_batches(1) {
   // table C1
   // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect}}
   %c = nn.constant dense<1.0> : tensor<f32>
+  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect}}
+  "of.no"() : () -> ()
 }
 
 // -----
