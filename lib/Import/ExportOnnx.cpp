@@ -81,6 +81,17 @@ private:
   std::unique_ptr<MemoryBuffer> buffer;
 };
 
+/// Lets the first few of a kind of problem be named and counts the others: a file of another model has hundreds.
+class FewOf {
+public:
+  bool takes() { return ++count <= most; }
+  int64_t left() const { return std::max<int64_t>(0, count - most); }
+
+private:
+  static constexpr int64_t most = 5;
+  int64_t count = 0;
+};
+
 std::string transposeFloats(StringRef bytes, int64_t rows, int64_t columns) {
   std::string result(bytes.size(), '\0');
   for (int64_t r = 0; r < rows; ++r)
@@ -125,6 +136,7 @@ LogicalResult exportOnnx(StringRef path, StringRef weights, StringRef output, co
   bool ok = true;
   StringMap<std::string> fresh; // initializer -> its new bytes
   llvm::StringSet<> usedNames;
+  FewOf missing, misshapen;
   for (auto &[name, info] : parameters.table) {
     if (!info->trains())
       continue;
@@ -147,29 +159,41 @@ LogicalResult exportOnnx(StringRef path, StringRef weights, StringRef output, co
     for (const std::string &alias : source.aliases)
       consider(alias);
     if (!tensor) {
-      emitError(loc) << "parameter '" << source.saved << "' is not in '" << weights << "'";
+      if (missing.takes())
+        emitError(loc) << "parameter '" << source.saved << "' is not in '" << weights << "'";
       ok = false;
       continue;
     }
     Shape wanted = info->savedShape();
     if (tensor->shape != wanted) {
+      ok = false;
+      if (!misshapen.takes())
+        continue;
       InFlightDiagnostic d = emitError(loc) << "parameter '" << source.saved << "' has shape [";
       interleaveComma(tensor->shape, d);
       d << "] in '" << weights << "'; the model has [";
       interleaveComma(wanted, d);
       d << "]";
-      ok = false;
       continue;
     }
     fresh[name] = info->transposed ? transposeFloats(tensor->bytes, wanted[0], wanted[1]) : tensor->bytes.str();
   }
+  Location loc = UnknownLoc::get(context);
+  if (missing.left())
+    emitError(loc) << "and " << missing.left() << " more parameters are not in '" << weights << "'";
+  if (misshapen.left())
+    emitError(loc) << "and " << misshapen.left() << " more parameters have other shapes in '" << weights << "'";
   std::vector<std::string> unknown;
   for (const auto &[name, tensor] : saved.tensors)
     if (!usedNames.contains(name) && !model->initializer(name))
       unknown.push_back(name.str());
   llvm::sort(unknown);
+  FewOf extra;
   for (const std::string &name : unknown)
-    emitWarning(UnknownLoc::get(context)) << "'" << name << "' in '" << weights << "' is no parameter of the model";
+    if (extra.takes())
+      emitWarning(loc) << "'" << name << "' in '" << weights << "' is no parameter of the model";
+  if (extra.left())
+    emitWarning(loc) << "and " << extra.left() << " more tensors in '" << weights << "' are no parameters of the model";
   if (!ok)
     return failure();
 

@@ -30,7 +30,7 @@ static StringRef findReason(StringRef output) {
   return lines.empty() ? "it said nothing" : lines.front().trim();
 }
 
-LogicalResult galvatron::linkProgram(StringRef object, StringRef program, Location loc) {
+LogicalResult galvatron::linkProgram(StringRef object, StringRef program, StringRef name, Location loc) {
   SmallString<128> library = findRuntimeFile("libgalvatron_rt.a"), flagsFile = findRuntimeFile("link_flags.txt");
   auto flags = llvm::MemoryBuffer::getFile(flagsFile);
   if (!flags)
@@ -52,5 +52,5 @@ LogicalResult galvatron::linkProgram(StringRef object, StringRef program, Locati
     return success();
   if (message.empty() && output)
     message = findReason((*output)->getBuffer()).str();
-  return emitError(loc) << "linking '" << program << "' with " << GALVATRON_LINKER << " failed: " << message;
+  return emitError(loc) << "linking '" << name << "' with " << GALVATRON_LINKER << " failed: " << message;
 }

@@ -135,31 +135,25 @@ static LogicalResult writeTensor(Saved &tensor, const WeightSources &sources, ll
   return success();
 }
 
-LogicalResult galvatron::writeWeights(rt::ProgramOp program, const WeightSources &sources, StringRef path) {
+LogicalResult galvatron::writeWeights(rt::ProgramOp program, const WeightSources &sources, StringRef path, StringRef name) {
   FailureOr<SmallVector<Saved>> saved = collect(program);
   if (failed(saved))
     return failure();
-  std::string temporary = (path + ".tmp").str();
   std::error_code error;
-  llvm::raw_fd_ostream stream(temporary, error, llvm::sys::fs::OF_None);
+  llvm::raw_fd_ostream stream(path, error, llvm::sys::fs::OF_None);
   if (error)
-    return emitError(program.getLoc()) << "cannot write '" << path << "': " << error.message();
+    return emitError(program.getLoc()) << "cannot write '" << name << "': " << error.message();
   stream << makeHeader(*saved);
   bool ok = true;
   for (Saved &tensor : *saved)
     ok = ok && succeeded(writeTensor(tensor, sources, stream));
   stream.close();
   if (stream.has_error()) {
-    emitError(program.getLoc()) << "cannot write '" << path << "': " << stream.error().message();
+    emitError(program.getLoc()) << "cannot write '" << name << "': " << stream.error().message();
     stream.clear_error();
     ok = false;
   }
-  if (ok)
-    if (std::error_code renamed = llvm::sys::fs::rename(temporary, path)) {
-      emitError(program.getLoc()) << "cannot write '" << path << "': " << renamed.message();
-      ok = false;
-    }
   if (!ok)
-    llvm::sys::fs::remove(temporary);
+    llvm::sys::fs::remove(path);
   return success(ok);
 }

@@ -33,6 +33,7 @@ static std::string findModel(ModuleOp module, StringRef input) {
   return beside.str().str();
 }
 
+/// Writes the weights to `path`, from where they go to options.path.safetensors.
 static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOptions &options, const std::string &path) {
   auto module = program->getParentOfType<ModuleOp>();
   std::string model = findModel(module, options.input);
@@ -40,7 +41,7 @@ static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOpt
   WeightSources sources;
   sources.directory = llvm::sys::path::parent_path(model.empty() ? options.input : model).str();
   sources.readInitializer = [reader](Location loc, StringRef name) { return reader->read(loc, name); };
-  return writeWeights(program, sources, path);
+  return writeWeights(program, sources, path, options.path + ".safetensors");
 }
 
 /// The table of the program that a lowered module holds.
@@ -98,7 +99,7 @@ LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &opt
     }
   }
   done("code generation");
-  if (failed(linkProgram(object, linked, module.getLoc())))
+  if (failed(linkProgram(object, linked, options.path, module.getLoc())))
     return failure();
   done("linking");
   auto take = [&](StringRef from, const std::string &to) -> LogicalResult {
