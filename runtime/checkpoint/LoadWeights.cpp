@@ -1,6 +1,7 @@
 // LoadWeights.cpp: each saved tensor is read once, in pieces, and scattered to all of its views.
 #include "checkpoint/Random.h"
 #include "checkpoint/Weights.h"
+#include "core/Nearest.h"
 #include "core/Threads.h"
 
 #include <algorithm>
@@ -104,21 +105,33 @@ void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry
   }
 }
 
-int64_t editDistance(const std::string &a, const std::string &b) {
-  std::vector<int64_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j)
-    row[j] = static_cast<int64_t>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int64_t diagonal = row[0];
-    row[0] = static_cast<int64_t>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      int64_t change = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
-    }
+/// Problems of one kind with the tensors of a file. The first few are told: the file of another
+/// model has hundreds.
+class ProblemList {
+public:
+  explicit ProblemList(const char *others) : others(others) {}
+
+  bool isFull() const { return count >= most; }
+  void add(const std::string &problem) {
+    if (++count <= most)
+      lines.push_back(problem);
   }
-  return row[b.size()];
-}
+  /// One line per problem, and one for all that were not told.
+  std::string text(const std::string &path) const {
+    std::string all;
+    for (const std::string &line : lines)
+      all += concat("file '", path, "': ", line, "\n");
+    if (count > most)
+      all += concat("file '", path, "': and ", count - most, " more ", others, "\n");
+    return all;
+  }
+
+private:
+  static constexpr int64_t most = 5;
+  const char *others;
+  int64_t count = 0;
+  std::vector<std::string> lines;
+};
 
 /// What a file gives for the image: which entries fill which saved tensor.
 class Matching {
@@ -137,11 +150,13 @@ public:
       if (scope == LoadScope::Constants && !isConstant)
         found[i].clear();
       else if (found[i].empty() && !(scope == LoadScope::Parameters && isConstant))
-        report(concat("lacks tensor '", image.string(image.saved[i].name), "' of shape ",
-                      shapeText(image.dims(image.saved[i]))));
+        lacking.add(concat("lacks tensor '", image.string(image.saved[i].name), "' of shape ",
+                           shapeText(image.dims(image.saved[i]))));
     }
+    std::string problems =
+        unknown.text(file.path()) + different.text(file.path()) + lacking.text(file.path());
     if (!problems.empty())
-      fail(problems);
+      fail(problems.substr(0, problems.size() - 1));
   }
 
   const std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *> &
@@ -150,43 +165,37 @@ public:
   }
 
 private:
-  void report(const std::string &problem) {
-    problems += concat(problems.empty() ? "" : "\n", "file '", file.path(), "': ", problem);
-  }
-
   void takeEntry(const std::string &name, const SafeTensorsReader::Entry &entry) {
     auto known = savedOf.find(name);
     if (known == savedOf.end())
-      return report(concat("tensor '", name, "' is not in the model", nearest(name)));
+      return unknown.add(concat("tensor '", name, "' is not in the model", nearest(name)));
     const galvatron_rt_saved_record &record = image.saved[known->second];
     Dims dims = image.dims(record);
     if (entry.shape != std::vector<int64_t>(dims.begin(), dims.end()))
-      return report(concat("tensor '", name, "' has shape ", shapeText(entry.shape), ", wanted ",
-                           shapeText(dims)));
+      return different.add(concat("tensor '", name, "' has shape ", shapeText(entry.shape),
+                                  ", wanted ", shapeText(dims)));
     if (!isConvertible(entry.dtype, record.dtype))
-      return report(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype),
-                           ", wanted ", fileDtypeName(fileDtype(record.dtype))));
+      return different.add(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype),
+                                  ", wanted ", fileDtypeName(fileDtype(record.dtype))));
     found[known->second].push_back(&*file.entries().find(name));
   }
 
   std::string nearest(const std::string &name) const {
-    const std::string *best = nullptr;
-    int64_t distance = static_cast<int64_t>(name.size()) / 2 + 1;
-    for (const auto &[candidate, saved] : savedOf) {
-      int64_t d = editDistance(name, candidate);
-      if (d < distance) {
-        distance = d;
-        best = &candidate;
-      }
-    }
-    return best ? concat("; the nearest name is '", *best, "'") : "";
+    if (unknown.isFull())
+      return "";
+    std::vector<std::string> names;
+    for (const auto &[candidate, saved] : savedOf)
+      names.push_back(candidate);
+    std::string best = nearestName(name, names);
+    return best.empty() ? "" : concat("; the nearest name is '", best, "'");
   }
 
   const Image &image;
   const SafeTensorsReader &file;
   std::map<std::string, int64_t> savedOf;
   std::vector<std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *>> found;
-  std::string problems;
+  ProblemList unknown{"tensors are not in the model"}, different{"tensors have another shape or dtype"},
+      lacking{"tensors are lacking"};
 };
 
 } // namespace

@@ -82,7 +82,7 @@ void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int
   guarded(ctx, [&] {
     for (int64_t i = 0; i < n; ++i)
       if ((ids[i] < low || ids[i] >= high) && ids[i] != ignored)
-        fail(ctx->image.validString(name) ? ctx->image.string(name) : "an id", " has the value ",
+        fail(ctx->image.validString(name) ? ctx->image.string(name) : "ids", " hold the value ",
              ids[i], " at position ", i, ", wanted at least ", low, " and below ", high,
              ignored >= low && ignored < high ? "" : concat(", or ", ignored));
   });

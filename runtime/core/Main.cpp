@@ -24,6 +24,9 @@ void printErrors(const std::string &program, const std::string &message) {
   } while (begin < message.size());
 }
 
+/// What was printed has arrived somewhere. A full disk, say, shows only here.
+bool isOutputWritten() { return std::fflush(stdout) == 0 && !std::ferror(stdout); }
+
 /// Path of the running executable; its weights file lies beside it.
 std::string executablePath(const char *argv0) {
   char buffer[4096];
@@ -48,13 +51,19 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     Session session(raw, options, executablePath(argv[0]) + ".safetensors");
     session.announce();
     session.run();
+    // Parameters are saved by now.
+    if (!isOutputWritten())
+      fail("standard output could not be written");
     return 0;
   } catch (const CommandLineExit &exit) {
-    if (exit.status == 0)
-      std::fputs(exit.text.c_str(), stdout);
-    else
+    if (exit.status != 0) {
       printErrors(program, exit.text);
-    return exit.status;
+      return exit.status;
+    }
+    std::fputs(exit.text.c_str(), stdout);
+    if (isOutputWritten())
+      return 0;
+    printErrors(program, "standard output could not be written");
   } catch (const std::bad_alloc &) {
     printErrors(program, "out of memory");
   } catch (const std::exception &e) {

@@ -2,11 +2,13 @@
 #include "core/Options.h"
 
 #include "core/File.h"
+#include "core/Nearest.h"
 
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <cmath>
 #include <map>
+#include <sys/stat.h>
 
 namespace galvatron_rt {
 namespace {
@@ -64,6 +66,32 @@ void checkNumber(const CLI::App &app, const char *flag, double value, double low
                  std::isinf(high) ? std::string() : concat(" and less than ", high)));
 }
 
+/// Refuses what is left over of a command line.
+void refuseExtras(const CLI::App &app) {
+  std::vector<std::string> extras = app.remaining();
+  if (extras.empty())
+    return;
+  std::string flag = extras[0].substr(0, extras[0].find('='));
+  if (flag.empty() || flag[0] != '-')
+    wrong(concat("unexpected argument '", extras[0], "'; --help lists the flags"));
+  std::vector<std::string> names;
+  for (const CLI::Option *option : app.get_options())
+    for (const std::string &name : option->get_lnames())
+      names.push_back(name);
+  std::string nearest = nearestName(flag.substr(flag.compare(0, 2, "--") == 0 ? 2 : 1), names);
+  wrong(concat("unknown flag '", flag, "'",
+               nearest.empty() ? "" : concat("; did you mean --", nearest, "?"),
+               " (--help lists all)"));
+}
+
+/// A file cannot be written where there is no folder, and that is better said before the first step.
+void checkFolder(const char *flag, const std::string &path) {
+  std::string folder = directoryOf(path);
+  struct stat info;
+  if (stat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+    wrong(concat(flag, "=", path, ": there is no folder '", folder, "'"));
+}
+
 } // namespace
 
 Options parseOptions(int argc, const char *const *argv, const Image &image) {
@@ -103,7 +131,8 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
                  "constant, linear or cosine (to 0 at the end), default constant")
       ->type_name("NAME");
   app.add_option("--warmup", hyper.warmup,
-                 "Steps in which the learning rate grows from 0, default 0")
+                 "Steps before the learning rate is --lr, default 0: step k of these has (k - 1) / N of it, "
+                 "so the first has 0, as in transformers")
       ->type_name("N");
   app.add_option("--log", options.log, "Write a JSON object per step to this file")
       ->type_name("FILE");
@@ -133,6 +162,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
     // CLI11 takes the arguments last first, without the program's name.
     std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
     std::reverse(arguments.begin(), arguments.end());
+    app.allow_extras();
     app.parse(arguments);
   } catch (const CLI::CallForHelp &) {
     throw CommandLineExit{0, app.help()};
@@ -142,6 +172,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
       message[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(message[0])));
     wrong(concat(message, "; --help lists the flags"));
   }
+  refuseExtras(app);
 
   auto given = [&](const char *flag) { return app.count(flag) > 0; };
   auto needs = [&](const char *flag, const char *other) {
@@ -179,9 +210,11 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
                             {"--save", &options.save},
                             {"--save-gradients", &options.saveGradients},
                             {"--save-outputs", &options.saveOutputs}})
-    if (given(flag))
+    if (given(flag)) {
+      checkFolder(flag, *path);
       if (auto [other, isNew] = written.emplace(*path, flag); !isNew)
         wrong(concat(other->second, " and ", flag, " name the same file '", *path, "'"));
+    }
 
   const double infinity = std::numeric_limits<double>::infinity();
   hyper.beta1 = betas[0];

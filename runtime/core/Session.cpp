@@ -157,6 +157,9 @@ StepReport Session::step(int64_t number) {
 void Session::checkLoss(const StepReport &report) {
   if (!report.hasLoss || std::isfinite(report.loss))
     return;
+  if (std::isnan(report.loss) && countedLabels() == 0)
+    fail("step ", report.step, ": no label counts: all that 'labels.npy' has for this step are ",
+         image.config().ignored_label);
   std::string cause = !options.nanTrace
                           ? "; run it again with --nan-trace to see where it comes from"
                       : executor.firstInfinity().empty() ? ""

@@ -260,7 +260,7 @@ TEST_F(ProgramTest, HelpTeaches) {
   EXPECT_EQ(result.status, 0);
   for (const char *text :
        {"Trains sample. Compiled by hand.", "--data DIR", "x.npy f32 [steps, 4, 3]",
-        "labels.npy i64 [steps, 4]", "sample --data=data --steps=100 --lr=0.1 --momentum=0.9"})
+        "labels.npy i64 [steps, 4]", "so the first has 0", "sample --data=data --steps=100 --lr=0.1 --momentum=0.9"})
     EXPECT_NE(result.output.find(text), std::string::npos) << text << "\n" << result.output;
 }
 
@@ -273,7 +273,9 @@ TEST_F(ProgramTest, RefusesWrongCommandLines) {
   };
   expect("", "--data=DIR is missing; --help lists the flags");
   expect("--data=data --stepz=3",
-         "the following argument was not expected: --stepz=3; --help lists the flags");
+         "unknown flag '--stepz'; did you mean --steps? (--help lists all)");
+  expect("--data=data --qqqqqq 3", "unknown flag '--qqqqqq' (--help lists all)");
+  expect("--data=data 3", "unexpected argument '3'; --help lists the flags");
   expect("--data=data --steps=0", "--steps is 0, wanted at least 1");
   expect("--data=data --lr=-1", "--lr is -1, wanted at least 0");
   expect("--data=data --lr=nan", "--lr is nan, wanted at least 0");
@@ -309,14 +311,27 @@ TEST_F(ProgramTest, NamesWrongData) {
   writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)",
            std::vector<int64_t>{0, 0, 0, 0, 0, 1, 2, 0});
   EXPECT_EQ(errorOf("--data=data --steps=2 --lr=0.1"),
-            "sample: error: step 2: 'linear': labels has the value 2 at position 2, wanted at "
+            "sample: error: step 2: 'linear': labels hold the value 2 at position 2, wanted at "
             "least 0 and below 2, or -100\n");
+}
+
+TEST_F(ProgramTest, NamesWhatCannotBeWritten) {
   Result result = run("--data=data --save=nowhere/final.safetensors");
-  EXPECT_EQ(result.errors,
-            "sample: error: file 'nowhere/final.safetensors': No such file or directory\n");
+  EXPECT_EQ(result.errors, "sample: error: --save=nowhere/final.safetensors: there is no folder 'nowhere'\n");
   EXPECT_EQ(result.output, "") << "found before the first step";
   EXPECT_EQ(errorOf("--data=data --log=nowhere/log.jsonl"),
-            "sample: error: file 'nowhere/log.jsonl': No such file or directory\n");
+            "sample: error: --log=nowhere/log.jsonl: there is no folder 'nowhere'\n");
+  for (const char *flags : {"--help", "--data=data --steps=1 --save=a.safetensors"})
+    EXPECT_EQ(errorOf(std::string(flags) + " >/dev/full 2>err.txt; exit $?; true"),
+              "sample: error: standard output could not be written\n");
+  EXPECT_TRUE(std::filesystem::exists(folder / "a.safetensors")) << "what was trained is not lost";
+}
+
+TEST_F(ProgramTest, NamesABatchWithoutLabels) {
+  writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)",
+           std::vector<int64_t>{0, 0, 0, 0, -100, -100, -100, -100});
+  EXPECT_EQ(errorOf("--data=data --steps=2"),
+            "sample: error: step 2: no label counts: all that 'labels.npy' has for this step are -100\n");
 }
 
 TEST_F(ProgramTest, NamesWrongWeights) {

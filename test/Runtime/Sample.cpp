@@ -30,6 +30,8 @@ void forwardPiece(galvatron_rt_context *ctx, void **args, void *frame, int64_t p
   int64_t counted = 0;
   for (int64_t i = 0; i < rows; ++i)
     counted += labels[i] != -100;
+  if (counted == 0) // a mean of nothing
+    as<float>(args[5])[0] = NAN;
   for (int64_t i = 0; i < pieceRows; ++i) {
     int64_t label = labels[piece * pieceRows + i];
     if (label == -100)

@@ -142,6 +142,26 @@ TEST_F(WeightsTest, LoadsTiedWeightsFromAnyName) {
   EXPECT_EQ(SafeTensorsReader(folder / "y.safetensors").entries().size(), 2u);
 }
 
+TEST_F(WeightsTest, NamesTheFirstFewOfManyThatDoNotMatch) {
+  std::string header;
+  for (int64_t i = 0; i < 8; ++i) {
+    std::string name = concat("layers.", i, ".weight");
+    int64_t saved =
+        builder.savedTensor(name.c_str(), GALVATRON_RT_SAVED_TRAINABLE, GALVATRON_RT_F32, {2});
+    builder.view(parameter(name.c_str(), {2}), saved, 0, {1});
+    header += (i ? "," : "") + entry(concat("other", i).c_str(), "F32", "[2]", i * 8, i * 8 + 8);
+  }
+  start();
+  std::string error = loadError("{" + header + "}", std::string(64, '\0'));
+  EXPECT_NE(error.find("tensor 'other4' is not in the model\nand 3 more tensors are not in the model\n"
+                       "lacks tensor 'layers.0.weight' of shape [2]\n"),
+            std::string::npos)
+      << error;
+  EXPECT_NE(error.find("lacks tensor 'layers.4.weight' of shape [2]\nand 3 more tensors are lacking"),
+            std::string::npos)
+      << error;
+}
+
 TEST_F(WeightsTest, ReportsAllNamesThatDoNotMatch) {
   int64_t a =
       builder.savedTensor("layers.0.weight", GALVATRON_RT_SAVED_TRAINABLE, GALVATRON_RT_F32, {2});
@@ -159,8 +179,8 @@ TEST_F(WeightsTest, ReportsAllNamesThatDoNotMatch) {
                           entry("zzzzzzzzzzzzzzz", "F32", "[2]", 16, 24) + "}",
                       data, LoadScope::Parameters),
             "tensor 'layers.0.weigth' is not in the model; the nearest name is 'layers.0.weight'\n"
-            "tensor 'layers.1.weight' has shape [1, 2], wanted [2]\n"
             "tensor 'zzzzzzzzzzzzzzz' is not in the model\n"
+            "tensor 'layers.1.weight' has shape [1, 2], wanted [2]\n"
             "lacks tensor 'layers.0.weight' of shape [2]\n"
             "lacks tensor 'layers.1.weight' of shape [2]");
   EXPECT_EQ(loadError("{" + entry("layers.0.weight", "F32", "[2]", 0, 8) + "," +
