@@ -35,6 +35,8 @@ inline void refuseUnknownFlags(llvm::StringRef tool, int argc, char **argv) {
     if (argument == name || name.empty())
       continue;
     name = name.take_until([](char c) { return c == '='; });
+    if (name == "h") // LLVM adds it when it parses
+      continue;
     if (llvm::cl::Option *option = known.lookup(name)) {
       // The value may be the next argument.
       i += !argument.contains('=') && option->getValueExpectedFlag() == llvm::cl::ValueRequired;

@@ -57,13 +57,25 @@ private:
 LogicalResult Analysis::checkForm() {
   if (!llvm::hasSingleElement(kernel.getBody()))
     return kernel.emitError("kernel has ") << kernel.getBody().getBlocks().size() << " blocks, expected one";
+  Block &body = kernel.getBody().front();
   FunctionType type = kernel.getFunctionType();
+  if (!isa<func::ReturnOp>(body.back()) || type.getNumResults() == 0)
+    return kernel.emitError("kernel returns nothing");
   for (Type value : llvm::concat<const Type>(type.getInputs(), type.getResults())) {
     auto tensor = dyn_cast<RankedTensorType>(value);
     Type element = tensor ? tensor.getElementType() : Type();
-    if (!tensor || !tensor.hasStaticShape() || !(element.isF32() || element.isInteger(64) || element.isInteger(1)))
+    if (!tensor || !tensor.hasStaticShape() || !(element.isF32() || element.isSignlessInteger(64) || element.isSignlessInteger(1)))
       return kernel.emitError("kernel takes or returns ") << value << ", expected a static tensor of f32, i64 or i1";
   }
+  auto isEmpty = [](Type value) {
+    auto tensor = dyn_cast<RankedTensorType>(value);
+    return tensor && tensor.getNumElements() == 0;
+  };
+  if (llvm::any_of(body.getArgumentTypes(), isEmpty))
+    return kernel.emitError("kernel has a tensor without elements");
+  for (Operation &op : body)
+    if (llvm::any_of(op.getResultTypes(), isEmpty))
+      return op.emitError("kernel has a tensor without elements");
   return success();
 }
 

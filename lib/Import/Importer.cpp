@@ -533,7 +533,7 @@ OwningOpRef<ModuleOp> Importer::run() {
   }
   ok = succeeded(importNodes(model.graph().node(), outputs, scope));
   ok &= succeeded(importOutputs(scope));
-  if (!ok && !shortSlices.empty())
+  if (!ok && !shortSlices.empty() && !options.shapes.empty())
     emitRemark(shortSlices.front().loc) << "takes " << shortSlices.front().asked << " of a dimension of size "
                                         << shortSlices.front().size << "; is a sequence in --shapes longer than the model allows?";
   if (!ok || failedInitializer)

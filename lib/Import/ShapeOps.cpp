@@ -406,7 +406,7 @@ LogicalResult importSlice(NodeContext &node) {
     if (step == 0 || step == INT64_MIN)
       return node.error() << "has a step of " << step;
     // PyTorch writes "to the end" as a number beyond all dimensions.
-    if (int64_t asked = std::max(end, -start); step > 0 && asked > size && asked < INT32_MAX)
+    if (int64_t asked = std::max(end, start == INT64_MIN ? 0 : -start); step > 0 && asked > size && asked < INT32_MAX)
       node.importer.shortSlices.push_back({node.loc, asked, size});
     int64_t from = start < -size ? -1 : start < 0 ? start + size : start, to = end < -size ? -1 : end < 0 ? end + size : end;
     from = step > 0 ? std::clamp<int64_t>(start < -size ? 0 : from, 0, size) : std::clamp<int64_t>(start < -size ? 0 : from, 0, size - 1);

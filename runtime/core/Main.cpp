@@ -5,6 +5,7 @@
 #include "core/Session.h"
 
 #include <cstdio>
+#include <fcntl.h>
 #include <new>
 #include <unistd.h>
 
@@ -24,8 +25,11 @@ void printErrors(const std::string &program, const std::string &message) {
   } while (begin < message.size());
 }
 
-/// What was printed has arrived somewhere. A full disk, say, shows only here.
-bool isOutputWritten() { return std::fflush(stdout) == 0 && !std::ferror(stdout); }
+/// What was printed has arrived somewhere, or nobody wanted it. A full disk, say, shows only here.
+bool isOutputWritten() {
+  bool isClosed = fcntl(STDOUT_FILENO, F_GETFD) < 0;
+  return isClosed || (std::fflush(stdout) == 0 && !std::ferror(stdout));
+}
 
 /// Path of the running executable; its weights file lies beside it.
 std::string executablePath(const char *argv0) {

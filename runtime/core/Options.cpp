@@ -69,6 +69,7 @@ void checkNumber(const CLI::App &app, const char *flag, double value, double low
 /// Refuses what is left over of a command line.
 void refuseExtras(const CLI::App &app) {
   std::vector<std::string> extras = app.remaining();
+  extras.erase(std::remove(extras.begin(), extras.end(), "--"), extras.end());
   if (extras.empty())
     return;
   std::string flag = extras[0].substr(0, extras[0].find('='));

@@ -122,7 +122,9 @@ double Session::evaluate() {
     sum += weight > 0 ? weight * static_cast<double>(context.scalar(image.config().loss)) : 0;
     counted += weight;
   }
-  return counted > 0 ? sum / counted : 0;
+  if (counted == 0)
+    fail("no label counts: all of '", options.evalData, "' are ", image.config().ignored_label);
+  return sum / counted;
 }
 
 StepReport Session::step(int64_t number) {

@@ -116,3 +116,34 @@ func.func private @twice(%x: tensor<4x4x4xf32>) -> tensor<4x4xf32> attributes {r
   %c = nn.reduce sum %b [0] : tensor<4x4x4xf32> -> tensor<4x4xf32>
   return %c : tensor<4x4xf32>
 }
+
+// -----
+
+// expected-error @below {{kernel has a tensor without elements}}
+func.func private @empty(%x: tensor<4x0xf32>) -> tensor<4x0xf32> attributes {rt.kernel} {
+  %0 = nn.neg %x : tensor<4x0xf32>
+  return %0 : tensor<4x0xf32>
+}
+
+// -----
+
+func.func private @empty_inside(%x: tensor<4x2xf32>) -> tensor<4xf32> attributes {rt.kernel} {
+  // expected-error @below {{kernel has a tensor without elements}}
+  %0 = nn.slice %x [0, 0] steps [1, 1] : tensor<4x2xf32> -> tensor<4x0xf32>
+  %1 = nn.reduce sum %0 [1] : tensor<4x0xf32> -> tensor<4xf32>
+  return %1 : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel takes or returns 'tensor<4xui64>', expected a static tensor of f32, i64 or i1}}
+func.func private @unsigned(%x: tensor<4xui64>, %y: tensor<4xf32>) -> tensor<4xf32> attributes {rt.kernel} {
+  return %y : tensor<4xf32>
+}
+
+// -----
+
+// expected-error @below {{kernel returns nothing}}
+func.func private @endless(%x: tensor<4xf32>) -> tensor<4xf32> attributes {rt.kernel} {
+  llvm.unreachable
+}

@@ -274,6 +274,8 @@ TEST_F(ProgramTest, RefusesWrongCommandLines) {
   expect("", "--data=DIR is missing; --help lists the flags");
   expect("--data=data --stepz=3",
          "unknown flag '--stepz'; did you mean --steps? (--help lists all)");
+  EXPECT_EQ(run("--data=data --steps=1 --").status, 0) << "no flags follow, and none did";
+  EXPECT_EQ(run("--data=data --steps=1 >&-").status, 0) << "nobody wants to read it";
   expect("--data=data --qqqqqq 3", "unknown flag '--qqqqqq' (--help lists all)");
   expect("--data=data 3", "unexpected argument '3'; --help lists the flags");
   expect("--data=data --steps=0", "--steps is 0, wanted at least 1");
@@ -332,6 +334,11 @@ TEST_F(ProgramTest, NamesABatchWithoutLabels) {
            std::vector<int64_t>{0, 0, 0, 0, -100, -100, -100, -100});
   EXPECT_EQ(errorOf("--data=data --steps=2"),
             "sample: error: step 2: no label counts: all that 'labels.npy' has for this step are -100\n");
+  std::filesystem::copy(folder / "data", folder / "unlabelled");
+  writeNpy(folder / "unlabelled/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>(8, -100));
+  writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>(8, 0));
+  EXPECT_EQ(errorOf("--data=data --steps=1 --eval-data=unlabelled --eval-every=1"),
+            "sample: error: no label counts: all of 'unlabelled' are -100\n");
 }
 
 TEST_F(ProgramTest, NamesWrongWeights) {

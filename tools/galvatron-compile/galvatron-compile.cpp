@@ -158,12 +158,22 @@ int Compilation::checkLoss() {
 /// A folder that is not there, or no place for files, is found before the work.
 int Compilation::checkOutput() {
   std::string path = outputPath();
-  if (path == "-" || sys::fs::exists(path)) {
-    if (!sys::fs::is_directory(path))
-      return 0;
-    return fail("cannot write '" + path + "': " + std::make_error_code(std::errc::is_a_directory).message());
-  }
+  if (path == "-" && !wanted)
+    return fail("-o -: a program is a file, and needs a name");
+  bool isSame = false;
+  if (!wanted && !sys::fs::equivalent(input, path, isSame) && isSame)
+    return fail("-o " + path + " is the input, which would be lost");
+  // A program has its weights beside it.
+  bool isProgram = !wanted, hasWeights = isProgram && !randomWeights.getNumOccurrences();
+  for (const std::string &file : {path, hasWeights ? path + ".safetensors" : path})
+    if (sys::fs::is_directory(file))
+      return fail("cannot write '" + file + "': " + std::make_error_code(std::errc::is_a_directory).message());
+  if (path == "-" || (!isProgram && sys::fs::exists(path)))
+    return 0;
+  // A new program is made beside the old one.
   StringRef folder = sys::path::parent_path(path);
+  if (!folder.empty() && sys::fs::exists(folder) && !sys::fs::is_directory(folder))
+    return fail("cannot write '" + path + "': " + std::make_error_code(std::errc::not_a_directory).message());
   if (std::error_code error = sys::fs::access(folder.empty() ? "." : folder, sys::fs::AccessMode::Write))
     return fail("cannot write '" + path + "': " + error.message());
   return 0;
@@ -223,7 +233,8 @@ int Compilation::checkStage(Stage stage) {
 
 /// Whether the input holds neither text nor MLIR's bytecode: weights or data, say.
 static bool isBinary(StringRef path) {
-  if (path == "-")
+  // A pipe can be read only once.
+  if (!sys::fs::is_regular_file(path))
     return false;
   auto buffer = MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer)
