@@ -38,8 +38,9 @@ static void addTrainingStagePasses(OpPassManager &pm, const PipelineOptions &opt
 
 /// The same step; every call has a strategy and a stage.
 static void addPlannedPasses(OpPassManager &pm, const PipelineOptions &options) {
-  // One rank: the only axis is time, along which the batch is split into micro-batches.
+  // Ranks are axes in space, micro-batches one in time; the batch is split over all of them.
   DistApplyPlanPassOptions plan;
+  plan.ranks = options.ranks;
   plan.microBatches = options.microBatches;
   pm.addPass(createDistApplyPlanPass(plan));
   // Every call knows where and how it runs.

@@ -135,9 +135,8 @@ int64_t MeshOp::getAxesSize(ArrayAttr axes) {
   return product;
 }
 
-/// Finds the mesh that an op names and checks that it has the axes.
-static FailureOr<MeshOp> lookupMesh(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
-                                    ArrayAttr axes) {
+FailureOr<MeshOp> galvatron::dist::lookupMesh(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                              ArrayAttr axes) {
   auto mesh = symbols.lookupNearestSymbolFrom<MeshOp>(op, name);
   if (!mesh)
     return op->emitOpError("names ") << name << ", which is no dist.mesh";
@@ -177,6 +176,22 @@ SmallVector<StringAttr> StrategyOp::getRole(StringRef role) {
 //===----------------------------------------------------------------------===//
 // Moves
 //===----------------------------------------------------------------------===//
+
+ParseResult galvatron::dist::parseMonoid(OpAsmParser &parser, MonoidAttr &monoid) {
+  StringRef name;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&name))
+    return failure();
+  std::optional<Monoid> found = symbolizeMonoid(name);
+  if (!found)
+    return parser.emitError(loc) << "'" << name << "' is no monoid; sum, max and min are";
+  monoid = MonoidAttr::get(parser.getContext(), *found);
+  return success();
+}
+
+void galvatron::dist::printMonoid(OpAsmPrinter &printer, Operation *, MonoidAttr monoid) {
+  printer << stringifyMonoid(monoid.getValue());
+}
 
 LogicalResult ReshardOp::verify() {
   int64_t rank = cast<RankedTensorType>(getType()).getRank(), dims = getLayout().getDims().size();

@@ -33,6 +33,19 @@ inline constexpr llvm::StringLiteral backwardOfAttrName = "dist.backward_of"; //
 inline constexpr llvm::StringLiteral layoutAttrName = "dist.layout";
 inline constexpr llvm::StringLiteral layoutsAttrName = "dist.layouts";
 
+/// `sum`, `max` or `min`, for the assembly of ops of other dialects.
+mlir::ParseResult parseMonoid(mlir::OpAsmParser &parser, MonoidAttr &monoid);
+void printMonoid(mlir::OpAsmPrinter &printer, mlir::Operation *op, MonoidAttr monoid);
+
+/// Finds the mesh that an op names and checks that it has the axes; reports at the op.
+mlir::FailureOr<MeshOp> lookupMesh(mlir::Operation *op, mlir::SymbolTableCollection &symbols, mlir::FlatSymbolRefAttr name,
+                                   mlir::ArrayAttr axes);
+
+/// Whether a list of axes names the one of the micro-batches.
+inline bool hasTime(mlir::ArrayAttr axes) {
+  return llvm::is_contained(axes.getAsValueRange<mlir::StringAttr>(), timeAxis);
+}
+
 } // namespace galvatron::dist
 
 #endif

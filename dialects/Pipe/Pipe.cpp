@@ -11,6 +11,10 @@
 using namespace mlir;
 using namespace galvatron::pipe;
 
+using galvatron::dist::MeshOp;
+using galvatron::dist::parseMonoid;
+using galvatron::dist::printMonoid;
+
 #include "dialects/Pipe/PipeDialect.cpp.inc"
 #include "dialects/Pipe/PipeEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
@@ -134,8 +138,9 @@ LogicalResult GradientOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 void ParameterOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), getParameter()); }
 
-/// What relates a whole value and the rows of a micro-batch; `done` says what the row does with them.
-static LogicalResult verifyRows(Operation *row, RankedTensorType whole, RankedTensorType piece, int64_t microBatch, StringRef done) {
+/// What relates a whole value and rows of it, of which those of piece number `number` are meant; `done` says what is done with
+/// them.
+static LogicalResult verifyRows(Operation *row, RankedTensorType whole, RankedTensorType piece, int64_t number, StringRef done) {
   SmallVector<int64_t> differing;
   if (whole.getRank() == piece.getRank())
     for (auto [i, sizes] : llvm::enumerate(llvm::zip(whole.getShape(), piece.getShape())))
@@ -150,14 +155,54 @@ static LogicalResult verifyRows(Operation *row, RankedTensorType whole, RankedTe
   int64_t dim = differing.front();
   if (llvm::any_of(whole.getShape().take_front(dim), [](int64_t size) { return size != 1; })) // C2
     return row->emitOpError(done) << " a piece along dimension " << dim << " of a " << whole << ", which is not contiguous";
-  int64_t end = (microBatch + 1) * piece.getDimSize(dim);
+  int64_t end = (number + 1) * piece.getDimSize(dim);
   if (end > whole.getDimSize(dim)) // C3
     return row->emitOpError(done) << " rows up to " << end << " of a value that has " << whole.getDimSize(dim);
   return success();
 }
 
-LogicalResult PieceOp::verify() {
-  return verifyRows(*this, cast<RankedTensorType>(getValue().getType()), cast<RankedTensorType>(getType()), getMicroBatch(), "takes");
+/// The number of ranks along the axes of a row, which may have none.
+static FailureOr<int64_t> countRanks(Operation *row, SymbolTableCollection &symbols, FlatSymbolRefAttr name, ArrayAttr axes) {
+  if (!name)
+    return 1;
+  FailureOr<MeshOp> mesh = galvatron::dist::lookupMesh(row, symbols, name, axes);
+  if (failed(mesh))
+    return failure();
+  if (axes.empty() || galvatron::dist::hasTime(axes))
+    return row->emitOpError("is over ") << axes << "; a row is over axes of ranks";
+  return mesh->getAxesSize(axes);
+}
+
+LogicalResult InputOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return countRanks(*this, symbols, getMeshAttr(), getAxesAttr()); // C1
+}
+
+LogicalResult PieceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = countRanks(*this, symbols, getMeshAttr(), getAxesAttr()); // C4
+  if (failed(ranks))
+    return failure();
+  return verifyRows(*this, cast<RankedTensorType>(getValue().getType()), cast<RankedTensorType>(getType()),
+                    (int64_t(getMicroBatch().value_or(0)) + 1) * *ranks - 1, "takes");
+}
+
+LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(countRanks(*this, symbols, getMeshAttr(), getAxesAttr()))) // C1
+    return failure();
+  if (cast<RankedTensorType>(getType()).getElementType().isInteger(1)) // C2
+    return emitOpError("combines elements of type i1");
+  return success();
+}
+
+LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<int64_t> ranks = countRanks(*this, symbols, getMeshAttr(), getAxesAttr()); // C1
+  if (failed(ranks))
+    return failure();
+  auto whole = cast<RankedTensorType>(getType()), piece = cast<RankedTensorType>(getValue().getType());
+  if (failed(verifyRows(*this, whole, piece, *ranks - 1, "puts"))) // C2, C3
+    return failure();
+  if (whole.getNumElements() != piece.getNumElements() * *ranks) // C2
+    return emitOpError("makes a ") << whole << " of " << *ranks << " pieces of type " << piece;
+  return success();
 }
 
 LogicalResult PlaceOp::verify() {

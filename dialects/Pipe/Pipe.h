@@ -3,6 +3,7 @@
 #ifndef GALVATRON_DIALECTS_PIPE_PIPE_H
 #define GALVATRON_DIALECTS_PIPE_PIPE_H
 
+#include "dialects/Dist/Dist.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"

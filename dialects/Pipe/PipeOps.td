@@ -4,6 +4,7 @@
 #define GALVATRON_DIALECTS_PIPE_PIPEOPS_TD
 
 include "mlir/IR/OpBase.td"
+include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/RegionKindInterface.td"
@@ -38,6 +39,13 @@ def Pipe_Phase : I32EnumAttr<"Phase", "what a run is for", [
   let genSpecializedAttr = 0;
 }
 def Pipe_PhaseAttr : EnumAttr<Pipe_Dialect, Pipe_Phase, "phase">;
+
+// An enum of another dialect: its .td would generate it a second time here.
+def Pipe_MonoidAttr : Attr<CPred<"::llvm::isa<::galvatron::dist::MonoidAttr>($_self)">, "how partial results combine"> {
+  let storageType = "::galvatron::dist::MonoidAttr";
+  let returnType = "::galvatron::dist::Monoid";
+  let convertFromStorage = "$_self.getValue()";
+}
 
 def Pipe_MicroBatch : ConfinedAttr<I64Attr, [IntNonNegative]>;
 
@@ -118,19 +126,24 @@ def Pipe_StoreOp : Pipe_SymbolRow<"store", [MemoryEffects<[MemWrite]>]> {
   let assemblyFormat = "$parameter `,` $value attr-dict `:` type($value)";
 }
 
-def Pipe_InputOp : Pipe_Row<"input", [Pure]> {
-  let summary = "an input of the step, or a micro-batch's rows of it";
+def Pipe_InputOp : Pipe_SymbolRow<"input", [Pure]> {
+  let summary = "an input of the step, or rows of it: those of a micro-batch, or of a rank";
   let description = [{
-    Row b of the whole input is row b mod (B / M) of micro-batch b / (B / M).
+    Rows are in the order of (micro-batch, place along the axes, row of the piece).
 
     ```mlir
     %all = pipe.input "labels" : tensor<8x32xi64>
     %two = pipe.input "input_ids" micro_batch(1) : tensor<4x32xi64>
+    %own = pipe.input "input_ids" micro_batch(1) over @mesh ["a"] : tensor<2x32xi64>
     ```
+    C1: the mesh has the axes.
   }];
-  let arguments = (ins StrAttr:$input, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let arguments = (ins StrAttr:$input, OptionalAttr<Pipe_MicroBatch>:$micro_batch,
+                       OptionalAttr<FlatSymbolRefAttr>:$mesh, OptionalAttr<StrArrayAttr>:$axes);
   let results = (outs Pipe_Tensor:$result);
-  let assemblyFormat = "$input (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($result)";
+  let assemblyFormat = [{
+    $input (`micro_batch` `(` $micro_batch^ `)`)? (`over` $mesh^ $axes)? attr-dict `:` type($result)
+  }];
 }
 
 def Pipe_OutputOp : Pipe_Row<"output"> {
@@ -159,21 +172,26 @@ def Pipe_GradientOp : Pipe_SymbolRow<"gradient"> {
   let assemblyFormat = "$parameter `,` $value attr-dict `:` type($value)";
 }
 
-def Pipe_PieceOp : Pipe_Row<"piece", [Pure]> {
-  let summary = "a micro-batch's rows of a value that is whole";
+def Pipe_PieceOp : Pipe_SymbolRow<"piece", [Pure]> {
+  let summary = "rows of a value that is whole: those of a micro-batch, or of a rank";
   let description = [{
-    Rows m * n to (m + 1) * n of the operand, n the rows of the result: contiguous, so no copy. Rows are the
-    first dimension, or a later one if those before it have size one.
+    Rows p * n to (p + 1) * n of the operand, n the rows of the result and p the number of the piece, which counts
+    (micro-batch, place along the axes): contiguous, so no copy. Rows are the first dimension, or a later one if those before
+    it have size one.
 
     ```mlir
     %mask1 = pipe.piece %mask micro_batch(1) : tensor<8x32xi1> -> tensor<4x32xi1>
+    %own = pipe.piece %mask micro_batch(1) over @mesh ["a"] : tensor<8x32xi1> -> tensor<2x32xi1>
     ```
     C1: the types differ in one dimension, or none. C2: dimensions before it have size one. C3: the rows are inside the operand.
+    C4: the mesh has the axes.
   }];
-  let arguments = (ins Pipe_Tensor:$value, Pipe_MicroBatch:$micro_batch);
+  let arguments = (ins Pipe_Tensor:$value, OptionalAttr<Pipe_MicroBatch>:$micro_batch,
+                       OptionalAttr<FlatSymbolRefAttr>:$mesh, OptionalAttr<StrArrayAttr>:$axes);
   let results = (outs Pipe_Tensor:$result);
-  let assemblyFormat = "$value `micro_batch` `(` $micro_batch `)` attr-dict `:` type($value) `->` type($result)";
-  let hasVerifier = 1;
+  let assemblyFormat = [{
+    $value (`micro_batch` `(` $micro_batch^ `)`)? (`over` $mesh^ $axes)? attr-dict `:` type($value) `->` type($result)
+  }];
 }
 
 def Pipe_PlaceOp : Pipe_Row<"place",
@@ -195,6 +213,44 @@ def Pipe_PlaceOp : Pipe_Row<"place",
     $value (`into` $whole^)? `micro_batch` `(` $micro_batch `)` attr-dict `:` type($value) `->` type($result)
   }];
   let hasVerifier = 1;
+}
+
+// Collectives: what all ranks along some axes of the mesh make together. Pure, as in dist: all of them run this table.
+
+def Pipe_AllReduceOp : Pipe_SymbolRow<"all_reduce", [Pure, AllTypesMatch<["value", "result"]>]> {
+  let summary = "combines the partial results of all ranks along the axes; each gets the whole";
+  let description = [{
+    ```mlir
+    %g = pipe.all_reduce sum %part over @mesh ["a"] : tensor<64x64xf32>
+    %y = pipe.all_reduce sum %part over @mesh ["b"] micro_batch(0) : tensor<4x32x64xf32>
+    ```
+    C1: the mesh has the axes, none of which is time. C2: the elements are numbers.
+  }];
+  let arguments = (ins Pipe_MonoidAttr:$monoid, Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
+                       OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = [{
+    custom<Monoid>($monoid) $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value)
+  }];
+}
+
+def Pipe_AllGatherOp : Pipe_SymbolRow<"all_gather", [Pure]> {
+  let summary = "the pieces of all ranks along the axes, one after the other; each gets the whole";
+  let description = [{
+    Pieces are rows of the whole: of the first dimension, or of a later one if those before it have size one.
+
+    ```mlir
+    %all = pipe.all_gather %mine over @mesh ["a"] micro_batch(0) : tensor<4x32xf32> -> tensor<8x32xf32>
+    ```
+    C1: the mesh has the axes, none of which is time. C2: the types differ in one dimension, by their sizes. C3: dimensions before
+    it have size one.
+  }];
+  let arguments = (ins Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
+                       OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = [{
+    $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value) `->` type($result)
+  }];
 }
 
 def Pipe_ZeroOp : Pipe_Row<"zero", [Pure]> {

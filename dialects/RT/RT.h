@@ -3,6 +3,7 @@
 #ifndef GALVATRON_DIALECTS_RT_RT_H
 #define GALVATRON_DIALECTS_RT_RT_H
 
+#include "dialects/Dist/Dist.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"

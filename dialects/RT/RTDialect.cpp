@@ -22,6 +22,9 @@ static void printShape(AsmPrinter &printer, ArrayRef<int64_t> shape, Type elemen
   printer << elementType;
 }
 
+using galvatron::dist::parseMonoid;
+using galvatron::dist::printMonoid;
+
 #include "dialects/RT/RTDialect.cpp.inc"
 #include "dialects/RT/RTEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
@@ -144,6 +147,11 @@ LogicalResult ParallelForOp::verifySymbolUses(SymbolTableCollection &tables) {
 LogicalResult ViewOp::verify() {
   BufferType source = getSource().getType(), result = getResult().getType();
   int64_t offset = getOffset(), size = elementBytes(result.getElementType());
+  if (getAxes().size() != getStrides().size()) // C2
+    return emitOpError("has ") << getAxes().size() << " axes and " << getStrides().size() << " strides";
+  for (int64_t stride : getStrides())
+    if (stride < 0 || stride % size) // C2
+      return emitOpError("has a stride of ") << stride << " bytes for elements of " << size;
   if (offset + result.getBytes() > source.getBytes())
     return emitOpError("covers bytes ") << offset << " to " << offset + result.getBytes() << " of a buffer of "
                                         << source.getBytes();
@@ -266,13 +274,61 @@ LogicalResult CheckRangeOp::verify() {
 //===----------------------------------------------------------------------===//
 
 void ProgramOp::build(OpBuilder &builder, OperationState &state, StringRef name, int64_t threads, StringRef cpu,
-                      StringRef optimizer, int64_t microBatches) {
+                      StringRef optimizer, int64_t microBatches, ArrayAttr axisNames, ArrayRef<int64_t> axisSizes) {
   state.addAttribute(getSymNameAttrName(state.name), builder.getStringAttr(name));
   state.addAttribute(getThreadsAttrName(state.name), builder.getI64IntegerAttr(threads));
   state.addAttribute(getCpuAttrName(state.name), builder.getStringAttr(cpu));
   state.addAttribute(getOptimizerAttrName(state.name), builder.getStringAttr(optimizer));
   state.addAttribute(getMicroBatchesAttrName(state.name), builder.getI64IntegerAttr(microBatches));
+  if (!axisSizes.empty()) {
+    state.addAttribute(getAxisNamesAttrName(state.name), axisNames);
+    state.addAttribute(getAxisSizesAttrName(state.name), builder.getDenseI64ArrayAttr(axisSizes));
+  }
   state.addRegion()->emplaceBlock();
+}
+
+LogicalResult ProgramOp::verify() {
+  if (getAxisNames().size() != getAxisSizes().size()) // C1
+    return emitOpError("has ") << getAxisNames().size() << " axis names and " << getAxisSizes().size() << " sizes";
+  for (int64_t size : getAxisSizes())
+    if (size < 2) // C1
+      return emitOpError("has an axis of size ") << size << "; an axis has at least 2 points";
+  return success();
+}
+
+/// C1 of the collectives: which ranks take part is a set, written in one way.
+static LogicalResult verifyAxes(Operation *row, ArrayRef<int64_t> axes) {
+  auto program = row->getParentOfType<ProgramOp>();
+  int64_t count = program ? program.getAxisSizes().size() : 0;
+  if (axes.empty() || axes.front() < 0 || axes.back() >= count || !llvm::is_sorted(axes) ||
+      std::adjacent_find(axes.begin(), axes.end()) != axes.end())
+    return row->emitOpError("is over axes [") << axes << "] of a mesh of " << count << "; axes ascend";
+  return success();
+}
+
+LogicalResult AllReduceOp::verify() {
+  BufferType input = getInput().getType(), output = getOutput().getType();
+  if (failed(verifyAxes(*this, getAxes()))) // C1
+    return failure();
+  if (input != output)
+    return emitOpError("reads ") << input << " and writes " << output;
+  if (!input.getElementType().isF32() && !input.getElementType().isInteger(64)) // C2
+    return emitOpError("combines elements of type ") << input.getElementType();
+  return success();
+}
+
+LogicalResult AllGatherOp::verify() {
+  BufferType input = getInput().getType(), output = getOutput().getType();
+  if (failed(verifyAxes(*this, getAxes()))) // C1
+    return failure();
+  if (getInput() == getOutput()) // C2
+    return emitOpError("gathers into what it reads");
+  int64_t ranks = 1;
+  for (int64_t axis : getAxes())
+    ranks *= (*this)->getParentOfType<ProgramOp>().getAxisSizes()[axis];
+  if (input.getElementType() != output.getElementType() || input.getBytes() * ranks != output.getBytes()) // C3
+    return emitOpError("makes ") << output << " of " << ranks << " times " << input;
+  return success();
 }
 
 void TableOp::build(OpBuilder &builder, OperationState &state, Mode mode) {

@@ -68,14 +68,24 @@ def RT_TemporaryOp : RT_Op<"temporary", [MemoryEffects<[MemAlloc]>]> {
 def RT_ViewOp : RT_Op<"view", [Pure]> {
   let summary = "the same memory, or a contiguous piece of it, under another shape";
   let description = [{
+    A rank may have a piece of its own: the offset grows by `strides` bytes with the rank's coordinate along each of `axes`.
+
     ```mlir
     %half = rt.view %ids at 1024 : <8x32xi64> to <4x32xi64>
+    %own = rt.view %ids at 1024 axes [0, 1] strides [512, 256] : <8x32xi64> to <1x32xi64>
     ```
-    C1: the piece lies inside the source, the offset (bytes) at an element of the result.
+    C1: the piece lies inside the source, the offset (bytes) at an element of the result. C2: each axis has a stride, which is not
+    negative.
   }];
-  let arguments = (ins RT_BufferType:$source, DefaultValuedAttr<RT_Bytes, "0">:$offset);
+  let arguments = (ins RT_BufferType:$source, DefaultValuedAttr<RT_Bytes, "0">:$offset,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$axes, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$strides);
   let results = (outs RT_BufferType:$result);
-  let assemblyFormat = "$source (`at` $offset^)? attr-dict `:` type($source) `to` type($result)";
+  let assemblyFormat = [{
+    $source (`at` $offset^)? (`axes` $axes^ `strides` $strides)? attr-dict `:` type($source) `to` type($result)
+  }];
+  let builders = [OpBuilder<(ins "BufferType":$type, "::mlir::Value":$source, "int64_t":$offset), [{
+    build($_builder, $_state, type, source, offset, ::llvm::ArrayRef<int64_t>(), ::llvm::ArrayRef<int64_t>());
+  }]>];
   let hasVerifier = 1;
 }
 
@@ -206,18 +216,23 @@ def RT_ProgramOp : RT_Op<"program", [Symbol, NoTerminator, SingleBlock, NoRegion
   let summary = "the tables that the runtime walks";
   let description = [{
     Declares the tensors of the arena that the runtime knows (`rt.parameter`, `rt.tensor`) and
-    one `rt.table` per mode. `arena_bytes` is what the program allocates, no more and no less.
+    one `rt.table` per mode. `arena_bytes` is what each rank allocates, no more and no less. `mesh` names the axes that
+    the ranks fill, outermost first, and their sizes.
+    C1: as many names as sizes, each at least 2.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$threads, StrAttr:$cpu, StrAttr:$optimizer,
-      I64Attr:$micro_batches, OptionalAttr<RT_Bytes>:$arena_bytes);
+      I64Attr:$micro_batches, DefaultValuedAttr<StrArrayAttr, "{}">:$axis_names, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$axis_sizes,
+      OptionalAttr<RT_Bytes>:$arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `threads` $threads `cpu` $cpu `optimizer` $optimizer `micro_batches` $micro_batches
-    (`arena` $arena_bytes^)? attr-dict-with-keyword $body
+    (`mesh` $axis_names^ $axis_sizes)? (`arena` $arena_bytes^)? attr-dict-with-keyword $body
   }];
+  let hasVerifier = 1;
   let skipDefaultBuilders = 1;
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "int64_t":$threads, "::llvm::StringRef":$cpu,
-                                 "::llvm::StringRef":$optimizer, "int64_t":$microBatches)>];
+                                 "::llvm::StringRef":$optimizer, "int64_t":$microBatches,
+                                 "::mlir::ArrayAttr":$axisNames, "::llvm::ArrayRef<int64_t>":$axisSizes)>];
 }
 
 def RT_ParameterOp : RT_SymbolUse<"parameter", [HasParent<"ProgramOp">]> {
@@ -283,6 +298,46 @@ def RT_RunOp : RT_SymbolUse<"run", [HasParent<"TableOp">, AttrSizedOperandSegmen
     $callee (`micro_batch` $micro_batch^)? (`ins` `(` $inputs^ `:` type($inputs) `)`)?
     (`outs` `(` $outputs^ `:` type($outputs) `)`)? (`frame` $frame^)? attr-dict
   }];
+}
+
+// An enum of another dialect: its .td would generate it a second time here.
+def RT_MonoidAttr : Attr<CPred<"::llvm::isa<::galvatron::dist::MonoidAttr>($_self)">, "how partial results combine"> {
+  let storageType = "::galvatron::dist::MonoidAttr";
+  let returnType = "::galvatron::dist::Monoid";
+  let convertFromStorage = "$_self.getValue()";
+}
+
+def RT_AllReduceOp : RT_Op<"all_reduce", [HasParent<"TableOp">]> {
+  let summary = "a row: the ranks along some axes combine what each of them has";
+  let description = [{
+    Both buffers may be the same.
+
+    ```mlir
+    rt.all_reduce sum %g into %g axes [0] : <64x64xf32>, <64x64xf32>
+    ```
+    C1: axes ascend. C2: the elements are f32 or i64.
+  }];
+  let arguments = (ins RT_MonoidAttr:$monoid, RT_BufferType:$input, RT_BufferType:$output, DenseI64ArrayAttr:$axes,
+                       OptionalAttr<I64Attr>:$micro_batch);
+  let assemblyFormat = [{
+    custom<Monoid>($monoid) $input `into` $output `axes` $axes (`micro_batch` $micro_batch^)? attr-dict `:` type($input) `,` type($output)
+  }];
+  let hasVerifier = 1;
+}
+
+def RT_AllGatherOp : RT_Op<"all_gather", [HasParent<"TableOp">]> {
+  let summary = "a row: the ranks along some axes each get the pieces of all of them, one after the other";
+  let description = [{
+    ```mlir
+    rt.all_gather %piece into %whole axes [0] : <4x64xf32>, <8x64xf32>
+    ```
+    C1: axes ascend. C2: the buffers differ. C3: the output is a multiple of the input.
+  }];
+  let arguments = (ins RT_BufferType:$input, RT_BufferType:$output, DenseI64ArrayAttr:$axes, OptionalAttr<I64Attr>:$micro_batch);
+  let assemblyFormat = [{
+    $input `into` $output `axes` $axes (`micro_batch` $micro_batch^)? attr-dict `:` type($input) `,` type($output)
+  }];
+  let hasVerifier = 1;
 }
 
 def RT_PublishOutputOp : RT_Op<"publish_output", [HasParent<"TableOp">]> {

@@ -39,7 +39,10 @@ private:
   LogicalResult lowerOutput(pipe::OutputOp output);
   Value makeSlot(Location loc, Type type, StringRef name);
   Value getTensor(Location loc, StringRef name, RankedTensorType type);
-  Value view(Value source, Type type, int64_t piece);
+  Value view(Value source, Type type, int64_t piece, ArrayAttr axes = {});
+  SmallVector<int64_t> getAxes(ArrayAttr names);
+  void lowerReduce(pipe::AllReduceOp reduce);
+  void lowerGather(pipe::AllGatherOp gather);
   void runHelper(Location loc, StringRef kind, ValueRange inputs, Value output);
   bool mayWriteOver(pipe::RunOp run, int64_t input, int64_t output);
   Value placeResult(pipe::RunOp run, OpResult result);
@@ -101,12 +104,43 @@ Value TableLowering::getTensor(Location loc, StringRef name, RankedTensorType ty
   return tensor.getResult();
 }
 
-/// Piece number `piece` of `source`, of type `type`.
-Value TableLowering::view(Value source, Type type, int64_t piece) {
+/// The numbers of axes, which ascend.
+SmallVector<int64_t> TableLowering::getAxes(ArrayAttr names) {
+  SmallVector<int64_t> axes;
+  for (Attribute name : names)
+    axes.push_back(llvm::find(program.op.getAxisNames(), name) - program.op.getAxisNames().begin());
+  return axes;
+}
+
+/// A piece of `source` of type `type`: of micro-batch `microBatch`, which the ranks along `names` share.
+Value TableLowering::view(Value source, Type type, int64_t microBatch, ArrayAttr names) {
   rt::BufferType result = bufferType(type);
   if (source.getType() == result)
     return source;
-  return builder.create<rt::ViewOp>(source.getLoc(), result, source, piece * result.getBytes());
+  SmallVector<int64_t> axes = names ? getAxes(names) : SmallVector<int64_t>(), strides(axes.size());
+  int64_t stride = result.getBytes();
+  for (int64_t i = axes.size() - 1; i >= 0; --i) {
+    strides[i] = stride;
+    stride *= program.op.getAxisSizes()[axes[i]];
+  }
+  return builder.create<rt::ViewOp>(source.getLoc(), result, source, microBatch * stride, axes, strides);
+}
+
+/// In place, if nobody reads the ranks' own parts later.
+void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
+  Value input = buffers[reduce.getValue()], output = input;
+  if (!isa<rt::SlotOp>(input.getDefiningOp()) || lastUse[reduce.getValue()] > position[reduce])
+    output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
+  builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
+                                  reduce.getMicroBatchAttr());
+  buffers[reduce.getResult()] = output;
+}
+
+void TableLowering::lowerGather(pipe::AllGatherOp gather) {
+  Value output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
+  builder.create<rt::AllGatherOp>(gather.getLoc(), buffers[gather.getValue()], output, getAxes(gather.getAxes()),
+                                  gather.getMicroBatchAttr());
+  buffers[gather.getResult()] = output;
 }
 
 /// A row that runs a function of one call: `rt.copy` or `rt.zero`.
@@ -251,18 +285,24 @@ LogicalResult TableLowering::lower(Operation *row) {
   } else if (auto input = dyn_cast<pipe::InputOp>(row)) {
     auto type = cast<RankedTensorType>(input.getType());
     SmallVector<int64_t> whole(type.getShape());
-    if (input.getMicroBatch()) {
-      if (whole.empty())
-        return input.emitOpError("cuts a scalar into micro-batches");
+    if ((input.getMicroBatch() || input.getAxes()) && whole.empty())
+      return input.emitOpError("cuts a scalar into micro-batches");
+    if (input.getMicroBatch())
       whole.front() *= table.getMicroBatches();
-    }
+    for (int64_t axis : input.getAxes() ? getAxes(*input.getAxes()) : SmallVector<int64_t>())
+      whole.front() *= program.op.getAxisSizes()[axis];
     Value tensor = getTensor(input.getLoc(), input.getInput(), type.clone(whole));
     if (tensor.getType() != rt::BufferType::get(type.clone(whole)))
       return input.emitOpError("has a whole of type ") << rt::BufferType::get(type.clone(whole)) << ", but another row of it "
                                                        << tensor.getType();
-    buffers[input.getResult()] = view(tensor, type, input.getMicroBatch().value_or(0));
+    buffers[input.getResult()] = view(tensor, type, input.getMicroBatch().value_or(0), input.getAxesAttr());
   } else if (auto piece = dyn_cast<pipe::PieceOp>(row)) {
-    buffers[piece.getResult()] = view(buffers[piece.getValue()], piece.getType(), piece.getMicroBatch());
+    buffers[piece.getResult()] =
+        view(buffers[piece.getValue()], piece.getType(), piece.getMicroBatch().value_or(0), piece.getAxesAttr());
+  } else if (auto reduce = dyn_cast<pipe::AllReduceOp>(row)) {
+    lowerReduce(reduce);
+  } else if (auto gather = dyn_cast<pipe::AllGatherOp>(row)) {
+    lowerGather(gather);
   } else if (auto place = dyn_cast<pipe::PlaceOp>(row)) {
     Value whole = place.getWhole() ? buffers[place.getWhole()] : makeSlot(place.getLoc(), place.getType(), "placed");
     runHelper(place.getLoc(), "copy_", buffers[place.getValue()], view(whole, place.getValue().getType(), place.getMicroBatch()));
@@ -297,7 +337,14 @@ LogicalResult galvatron::lowerTables(ArrayRef<pipe::TableOp> tables, int64_t thr
   pipe::TableOp first = tables.front();
   auto module = first->getParentOfType<ModuleOp>();
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  Program program{builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches()),
+  ArrayAttr axisNames = builder.getArrayAttr({});
+  SmallVector<int64_t> axisSizes;
+  for (auto mesh : module.getOps<dist::MeshOp>()) {
+    axisNames = mesh.getAxisNames();
+    axisSizes.assign(mesh.getAxisSizes().begin(), mesh.getAxisSizes().end());
+  }
+  Program program{builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches(),
+                                                axisNames, axisSizes),
                   SymbolTable(module), {}, {}};
 
   // A parameter that no row reads is saved all the same; a table of the file that nobody reads is not kept.

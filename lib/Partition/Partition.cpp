@@ -36,9 +36,10 @@ public:
   LogicalResult run();
 
 private:
+  void reduce(dist::LayoutAttr from, dist::LayoutAttr to);
   LogicalResult gather(int64_t dim, ArrayRef<StringRef> axes);
   LogicalResult slice(int64_t dim, ArrayRef<StringRef> axes);
-  void inRows(int64_t dim, ArrayRef<StringRef> axes, function_ref<void(int64_t)> make);
+  void inRows(int64_t dim, function_ref<void(int64_t)> make);
   int64_t sizeOf(ArrayRef<StringRef> axes);
   /// `value` in a type whose dimension `dim` has another size.
   RankedTensorType resized(int64_t dim, int64_t size) {
@@ -60,12 +61,11 @@ int64_t ReshardLowering::sizeOf(ArrayRef<StringRef> axes) {
   return size;
 }
 
-/// Over time a piece is a contiguous part of memory: where other dimensions with data come before `dim`, `make` moves a
-/// transposed value along dimension 0.
-void ReshardLowering::inRows(int64_t dim, ArrayRef<StringRef> axes, function_ref<void(int64_t)> make) {
+/// A piece is a contiguous part of memory: where other dimensions with data come before `dim`, `make` moves a transposed value
+/// along dimension 0.
+void ReshardLowering::inRows(int64_t dim, function_ref<void(int64_t)> make) {
   RankedTensorType type = nn::tensorType(value);
-  if (!llvm::is_contained(axes, dist::timeAxis) ||
-      llvm::all_of(type.getShape().take_front(dim), [](int64_t size) { return size == 1; }))
+  if (llvm::all_of(type.getShape().take_front(dim), [](int64_t size) { return size == 1; }))
     return make(dim);
   SmallVector<int64_t> there{dim}, back;
   for (int64_t i = 0; i < type.getRank(); ++i)
@@ -84,6 +84,24 @@ void ReshardLowering::inRows(int64_t dim, ArrayRef<StringRef> axes, function_ref
   transpose(back);
 }
 
+/// Combines what is partial in `from` and no longer in `to`: first over time, which is accumulation on each rank, then over all
+/// axes of ranks at once.
+void ReshardLowering::reduce(dist::LayoutAttr from, dist::LayoutAttr to) {
+  auto combine = [&](dist::Monoid monoid, ArrayRef<Attribute> axes) {
+    if (!axes.empty())
+      value = builder.create<dist::AllReduceOp>(reshard.getLoc(), value.getType(), dist::MonoidAttr::get(builder.getContext(), monoid),
+                                                value, to.getMesh(), builder.getArrayAttr(axes));
+  };
+  for (dist::Monoid monoid : {dist::Monoid::Sum, dist::Monoid::Max, dist::Monoid::Min}) {
+    SmallVector<Attribute> time, ranks;
+    for (dist::PartialAttr entry : from.getPartial())
+      if (entry.getMonoid() == monoid && !to.getPartialOver(entry.getAxis().getValue()))
+        (entry.getAxis() == dist::timeAxis ? time : ranks).push_back(entry.getAxis());
+    combine(monoid, time);
+    combine(monoid, ranks);
+  }
+}
+
 LogicalResult ReshardLowering::gather(int64_t dim, ArrayRef<StringRef> axes) {
   if (llvm::is_contained(axes, dist::timeAxis))
     for (Operation *user : reshard->getUsers())
@@ -91,10 +109,17 @@ LogicalResult ReshardLowering::gather(int64_t dim, ArrayRef<StringRef> axes) {
         return user->emitOpError("needs all of dimension ")
                << dim << " of a value that is split over " << builder.getStrArrayAttr(axes)
                << "; over \"time\" a value is whole only before the first micro-batch or after the last";
-  inRows(dim, axes, [&](int64_t dim) {
-    value = builder.create<dist::AllGatherOp>(reshard.getLoc(), resized(dim, nn::tensorType(value).getDimSize(dim) * sizeOf(axes)),
-                                              value, builder.getI64IntegerAttr(dim), reshard.getLayout().getMesh(),
-                                              builder.getStrArrayAttr(axes));
+  // The ranks' pieces of one micro-batch lie side by side, so they come first.
+  bool isOverTime = !axes.empty() && axes.front() == dist::timeAxis;
+  if (llvm::is_contained(axes.drop_front(isOverTime), dist::timeAxis))
+    return reshard.emitOpError("gathers dimension ") << dim << " over " << builder.getStrArrayAttr(axes)
+                                                     << "; micro-batches are the outermost pieces of a dimension";
+  inRows(dim, [&](int64_t dim) {
+    for (ArrayRef<StringRef> part : {axes.drop_front(isOverTime), axes.take_front(isOverTime)})
+      if (!part.empty())
+        value = builder.create<dist::AllGatherOp>(
+            reshard.getLoc(), resized(dim, nn::tensorType(value).getDimSize(dim) * sizeOf(part)), value,
+            builder.getI64IntegerAttr(dim), reshard.getLayout().getMesh(), builder.getStrArrayAttr(part));
   });
   return success();
 }
@@ -104,7 +129,7 @@ LogicalResult ReshardLowering::slice(int64_t dim, ArrayRef<StringRef> axes) {
   if (pieces == 0 || size % pieces)
     return reshard.emitOpError("cuts dimension ") << dim << " of size " << size << " into " << pieces
                                                   << " pieces, which does not divide it";
-  inRows(dim, axes, [&](int64_t dim) {
+  inRows(dim, [&](int64_t dim) {
     value = builder.create<dist::SliceOp>(reshard.getLoc(), resized(dim, size / pieces), value,
                                           builder.getI64IntegerAttr(dim), reshard.getLayout().getMesh(), builder.getStrArrayAttr(axes));
   });
@@ -117,11 +142,7 @@ LogicalResult ReshardLowering::run() {
   if (!from)
     return reshard.emitOpError("has an operand without a layout (--dist-propagate-layouts adds them)");
   // Partial results are combined first: what is split afterwards is whole then.
-  for (dist::PartialAttr entry : from.getPartial())
-    if (!to.getPartialOver(entry.getAxis().getValue()))
-      value = builder.create<dist::AllReduceOp>(reshard.getLoc(), value.getType(),
-                                                dist::MonoidAttr::get(builder.getContext(), entry.getMonoid()), value,
-                                                to.getMesh(), builder.getArrayAttr({entry.getAxis()}));
+  reduce(from, to);
   for (dist::PartialAttr entry : to.getPartial())
     if (!from.getPartialOver(entry.getAxis().getValue()))
       return reshard.emitOpError("makes a partial result over ") << entry.getAxis() << " of a value that is none";

@@ -56,7 +56,10 @@ public:
     if (failed(mesh))
       return signalPassFailure();
     copySplats();
-    shareRepeatedRows(mesh->getMicroBatches());
+    int64_t pieces = mesh->getMicroBatches();
+    for (int64_t size : mesh->getAxisSizes())
+      pieces *= size;
+    shareRepeatedRows(pieces);
     std::optional<Propagation> propagation;
     do {
       propagation.emplace(getOperation(), *mesh);

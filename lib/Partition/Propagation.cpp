@@ -435,9 +435,17 @@ dist::LayoutAttr Propagation::getWanted(OpOperand &use) const {
   if (isa<func::CallOp>(op) && hasStrategy(op))
     return getLayout(getCallee(op).getArgument(use.getOperandNumber()));
   dist::LayoutAttr whole = getWholeLayout(mesh, nn::tensorType(use.get()).getRank());
-  // What a step returns may be split (pieces of an output) but not partial.
-  if (isa<func::ReturnOp>(op))
-    return have.getPartial().empty() ? have : whole;
+  // What a step returns may be in pieces over time, which are handed out one by one; every rank has all of each.
+  if (isa<func::ReturnOp>(op)) {
+    State returned;
+    for (Attribute dim : have.getDims()) {
+      auto &axes = returned.dims.emplace_back();
+      for (auto name : cast<ArrayAttr>(dim).getAsRange<StringAttr>())
+        if (name == dist::timeAxis && have.getPartial().empty())
+          axes.push_back(name);
+    }
+    return toAttr(returned);
+  }
   auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
   if (!interface)
     return whole;

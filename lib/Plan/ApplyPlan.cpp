@@ -1,7 +1,7 @@
 //===- ApplyPlan.cpp - Strategies and stages on the calls of a step -------===//
 //
-// For one rank a plan is a number of micro-batches. The pass decides, by what a
-// call depends on, whether it belongs to a micro-batch or runs once a step.
+// A plan is a mesh of ranks and a number of micro-batches. The pass decides, by
+// what a call depends on, whether it belongs to a micro-batch or runs once a step.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,14 +36,30 @@ std::string listDivisors(int64_t n) {
   return text;
 }
 
-/// Checks that there are micro-batches, and that they divide the batch of a step.
-LogicalResult checkMicroBatches(func::FuncOp step, int64_t microBatches, Location loc) {
+/// The prime factors of `n`, the largest first.
+SmallVector<int64_t> factorize(int64_t n) {
+  SmallVector<int64_t> factors;
+  for (int64_t prime = 2; prime <= n / prime; ++prime)
+    for (; n % prime == 0; n /= prime)
+      factors.push_back(prime);
+  if (n > 1)
+    factors.push_back(n);
+  std::reverse(factors.begin(), factors.end());
+  return factors;
+}
+
+/// Checks that there are ranks and micro-batches, and that they divide the batch of a step.
+LogicalResult checkBatch(func::FuncOp step, int64_t ranks, int64_t microBatches, Location loc) {
+  if (ranks < 1)
+    return emitError(loc) << "a step has at least 1 rank, not " << ranks;
   if (microBatches < 1)
     return emitError(loc) << "a step has at least 1 micro-batch, not " << microBatches;
   int64_t batch = galvatron::nn::getBatch(step);
-  if (batch % microBatches)
-    return emitError(loc) << microBatches << " micro-batches do not divide a batch of " << batch << " rows; "
-                          << listDivisors(batch) << " do";
+  if (batch % ranks)
+    return emitError(loc) << ranks << " ranks do not divide a batch of " << batch << " rows; " << listDivisors(batch) << " do";
+  if (batch / ranks % microBatches)
+    return emitError(loc) << microBatches << " micro-batches do not divide a batch of " << batch / ranks << " rows"
+                          << (ranks > 1 ? " on each rank" : "") << "; " << listDivisors(batch / ranks) << " do";
   return success();
 }
 
@@ -86,14 +102,25 @@ public:
       if (!function.isPrivate() && !function.isDeclaration())
         steps.push_back(function);
     // All steps have the inputs of one model.
-    if (!steps.empty() && failed(checkMicroBatches(steps.front(), microBatches, module.getLoc())))
+    if (!steps.empty() && failed(checkBatch(steps.front(), ranks, microBatches, module.getLoc())))
       return signalPassFailure();
 
     auto builder = OpBuilder::atBlockBegin(module.getBody());
     Location loc = module.getLoc();
-    auto mesh = builder.create<galvatron::dist::MeshOp>(loc, "mesh", builder.getArrayAttr({}),
-                                                        builder.getDenseI64ArrayAttr({}), microBatches);
-    auto batch = builder.getNamedAttr(galvatron::dist::batchRole, builder.getStrArrayAttr({galvatron::dist::timeAxis}));
+    // Small axes, one for each prime factor: they are what roles are given to.
+    SmallVector<int64_t> sizes = factorize(ranks);
+    SmallVector<std::string> names;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      names.emplace_back(1, static_cast<char>('a' + i % 26));
+      if (i >= 26)
+        names.back() += std::to_string(i / 26);
+    }
+    SmallVector<StringRef> axes(names.begin(), names.end());
+    auto mesh = builder.create<galvatron::dist::MeshOp>(loc, "mesh", builder.getStrArrayAttr(axes),
+                                                        builder.getDenseI64ArrayAttr(sizes), microBatches);
+    // Row b of the batch is (micro-batch, place among the ranks, row of the piece).
+    axes.insert(axes.begin(), galvatron::dist::timeAxis);
+    auto batch = builder.getNamedAttr(galvatron::dist::batchRole, builder.getStrArrayAttr(axes));
     auto strategy = builder.create<galvatron::dist::StrategyOp>(loc, "s0", mesh.getSymName(), builder.getDictionaryAttr({batch}));
     for (func::FuncOp step : steps) {
       for (Operation &op : step.front())

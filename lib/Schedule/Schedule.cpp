@@ -115,6 +115,8 @@ private:
   void writeOnce(Operation &op);
   void writeEach(Operation &op, int64_t microBatch);
   void writeRun(func::CallOp call, std::optional<int64_t> microBatch);
+  StringAttr getInputName(BlockArgument argument);
+  void writeMove(Operation &op, std::optional<int64_t> microBatch);
   void writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot);
   /// The slot of a value of the step, as an op that runs once or for the micro-batch at hand reads it.
   Value slotOf(Value value);
@@ -161,6 +163,7 @@ LogicalResult TableWriter::collectContributions(Value value, Value whole) {
 
 LogicalResult TableWriter::collect() {
   bool ok = true;
+  auto isCompleted = [](Operation *op) { return op && isCompletedOverTime(op); };
   for (Operation &op : step.front()) {
     if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
       monoidOf[reduce.getResult()] = reduce.getMonoid();
@@ -172,9 +175,17 @@ LogicalResult TableWriter::collect() {
       each.insert(gather); // each piece goes to its place when it is made
       continue;
     }
-    auto slice = dyn_cast<dist::SliceOp>(op);
-    if (slice && isOverTime(slice)) {
-      each.insert(slice);
+    // A move between ranks is made when what it moves is there.
+    if (isa<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(op)) {
+      auto slice = dyn_cast<dist::SliceOp>(op);
+      Operation *maker = op.getOperand(0).getDefiningOp();
+      if ((slice && isOverTime(slice)) || each.contains(maker)) {
+        each.insert(&op);
+        continue;
+      }
+      if (late.contains(maker) || isCompleted(maker))
+        late.insert(&op);
+      once.insert(&op);
       continue;
     }
     if (auto call = dyn_cast<func::CallOp>(op)) {
@@ -214,17 +225,21 @@ LogicalResult TableWriter::collect() {
   return success(ok);
 }
 
+StringAttr TableWriter::getInputName(BlockArgument argument) {
+  auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
+  return name ? name : builder.getStringAttr("input" + Twine(argument.getArgNumber()));
+}
+
 Value TableWriter::slotOf(Value value) {
   auto found = slots.find(value);
   if (found != slots.end())
     return found->second;
   // What is left are inputs of the step that a function reads whole: one row, before all others.
   auto argument = cast<BlockArgument>(value);
-  auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(builder.getInsertionBlock());
-  Value slot = builder.create<pipe::InputOp>(argument.getLoc(), argument.getType(),
-                                             name ? name : builder.getStringAttr("input" + Twine(argument.getArgNumber())), IntegerAttr());
+  Value slot = builder.create<pipe::InputOp>(argument.getLoc(), argument.getType(), getInputName(argument), IntegerAttr(),
+                                             FlatSymbolRefAttr(), ArrayAttr());
   return slots[value] = slot;
 }
 
@@ -288,28 +303,52 @@ void TableWriter::writeOnce(Operation &op) {
     builder.create<pipe::GradientOp>(op.getLoc(), gradient.getParameterAttr(), slotOf(gradient.getValue()));
   else if (auto call = dyn_cast<func::CallOp>(op))
     writeRun(call, std::nullopt);
+  else if (isa<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(op) && !accumulation.contains(&op))
+    writeMove(op, std::nullopt);
+}
+
+/// The axes of ranks among `axes`; null if there are none.
+static ArrayAttr withoutTime(ArrayAttr axes) {
+  SmallVector<Attribute> ranks;
+  llvm::copy_if(axes, std::back_inserter(ranks), [](Attribute axis) { return cast<StringAttr>(axis) != dist::timeAxis; });
+  return ranks.empty() ? ArrayAttr() : ArrayAttr::get(axes.getContext(), ranks);
+}
+
+/// A move between ranks, or a piece of what is whole.
+void TableWriter::writeMove(Operation &op, std::optional<int64_t> microBatch) {
+  IntegerAttr number = microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr();
+  Location loc = op.getLoc();
+  Value moved;
+  if (auto reduce = dyn_cast<dist::AllReduceOp>(op)) {
+    moved = builder.create<pipe::AllReduceOp>(loc, reduce.getType(), reduce.getMonoidAttr(), slotOf(reduce.getValue()),
+                                              reduce.getMeshAttr(), reduce.getAxes(), number);
+  } else if (auto gather = dyn_cast<dist::AllGatherOp>(op)) {
+    moved = builder.create<pipe::AllGatherOp>(loc, gather.getType(), slotOf(gather.getValue()), gather.getMeshAttr(),
+                                              gather.getAxes(), number);
+  } else {
+    auto slice = cast<dist::SliceOp>(op);
+    number = isOverTime(slice) ? number : IntegerAttr();
+    ArrayAttr axes = withoutTime(slice.getAxes());
+    FlatSymbolRefAttr mesh = axes ? slice.getMeshAttr() : FlatSymbolRefAttr();
+    if (auto argument = dyn_cast<BlockArgument>(slice.getValue()); argument && slice.getDim() == 0)
+      moved = builder.create<pipe::InputOp>(loc, slice.getType(), getInputName(argument), number, mesh, axes);
+    else
+      moved = builder.create<pipe::PieceOp>(loc, slice.getType(), slotOf(slice.getValue()), number, mesh, axes);
+  }
+  slots[op.getResult(0)] = moved;
 }
 
 void TableWriter::writeEach(Operation &op, int64_t microBatch) {
   if (auto call = dyn_cast<func::CallOp>(op)) {
     writeRun(call, microBatch);
-  } else if (auto gather = dyn_cast<dist::AllGatherOp>(op)) {
+  } else if (auto gather = dyn_cast<dist::AllGatherOp>(op); gather && isOverTime(gather)) {
     Value piece = slotOf(gather.getValue());
     Value &whole = slots[gather.getResult()];
     whole = microBatches == 1 ? piece
                               : builder.create<pipe::PlaceOp>(op.getLoc(), gather.getType(), piece, whole,
                                                               builder.getI64IntegerAttr(microBatch)).getResult();
   } else {
-    auto slice = cast<dist::SliceOp>(op);
-    IntegerAttr number = builder.getI64IntegerAttr(microBatch);
-    auto argument = dyn_cast<BlockArgument>(slice.getValue());
-    if (argument && slice.getDim() == 0) {
-      auto name = step.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "nn.name");
-      slots[slice.getResult()] = builder.create<pipe::InputOp>(
-          op.getLoc(), slice.getType(), name ? name : builder.getStringAttr("input" + Twine(argument.getArgNumber())), number);
-    } else {
-      slots[slice.getResult()] = builder.create<pipe::PieceOp>(op.getLoc(), slice.getType(), slotOf(slice.getValue()), number);
-    }
+    writeMove(op, microBatch);
   }
   for (Value result : op.getResults()) {
     auto layouts = outputs.find(result);

@@ -8,6 +8,8 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
 
+#include <map>
+
 using namespace mlir;
 using namespace galvatron;
 
@@ -31,6 +33,10 @@ private:
   void addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &rows);
   void addConfig();
   int64_t getOffset(Value buffer);
+  void addArg(Value buffer, int64_t access);
+  int64_t addGroup(ArrayRef<int64_t> axes);
+  void addCollective(int64_t action, Value input, Value output, ArrayRef<int64_t> axes, IntegerAttr microBatch, int64_t monoid,
+                     std::vector<galvatron_rt_row_record> &rows);
   LogicalResult checkComplete();
 
   template <typename Record> void addSection(int64_t kind, const std::vector<Record> &records);
@@ -53,6 +59,10 @@ private:
   std::vector<galvatron_rt_function_record> functions;
   std::vector<galvatron_rt_row_record> trainRows, forwardRows;
   std::vector<galvatron_rt_arg_record> args;
+  std::vector<galvatron_rt_axis_record> axes;
+  std::vector<galvatron_rt_group_record> groups;
+  std::vector<galvatron_rt_shift_record> shifts;
+  std::map<std::vector<int64_t>, int64_t> groupIndex; // by axes
   std::vector<galvatron_rt_config_record> config;
   llvm::StringMap<SmallVector<nn::ParameterOp>> viewsOf; // parameters that show a saved tensor
   llvm::DenseSet<int64_t> aliasNames;
@@ -198,20 +208,46 @@ static StringRef getBufferName(Value buffer) {
   return cast<rt::TensorOp>(op).getName();
 }
 
+void ImageBuilder::addArg(Value buffer, int64_t access) {
+  auto type = cast<rt::BufferType>(buffer.getType());
+  int64_t first = shifts.size();
+  for (Value part = buffer; auto view = part.getDefiningOp<rt::ViewOp>(); part = view.getSource())
+    for (auto [axis, stride] : llvm::zip(view.getAxes(), view.getStrides()))
+      shifts.push_back({axis, stride});
+  args.push_back({getOffset(buffer), type.getBytes(), access, getDtype(type.getElementType()), addString(getBufferName(buffer)), first,
+                  static_cast<int64_t>(shifts.size()) - first});
+}
+
+static int64_t numberOr(IntegerAttr attribute) { return attribute ? attribute.getInt() : int64_t(-1); }
+
 void ImageBuilder::addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &rows) {
   int64_t first = args.size();
-  auto add = [&](Value buffer, int64_t access) {
-    auto type = cast<rt::BufferType>(buffer.getType());
-    args.push_back({getOffset(buffer), type.getBytes(), access, getDtype(type.getElementType()), addString(getBufferName(buffer))});
-  };
   for (Value input : run.getInputs())
-    add(input, llvm::is_contained(run.getOutputs(), input) ? GALVATRON_RT_ACCESS_READ | GALVATRON_RT_ACCESS_WRITE
-                                                           : GALVATRON_RT_ACCESS_READ);
+    addArg(input, llvm::is_contained(run.getOutputs(), input) ? GALVATRON_RT_ACCESS_READ | GALVATRON_RT_ACCESS_WRITE
+                                                              : GALVATRON_RT_ACCESS_READ);
   for (Value output : run.getOutputs())
-    add(output, GALVATRON_RT_ACCESS_WRITE);
-  auto numberOr = [](IntegerAttr attribute) { return attribute ? attribute.getInt() : int64_t(-1); };
+    addArg(output, GALVATRON_RT_ACCESS_WRITE);
   rows.push_back({GALVATRON_RT_ACTION_RUN, functionIndex[run.getCallee()], numberOr(run.getMicroBatchAttr()), first,
-                  static_cast<int64_t>(args.size()) - first, numberOr(run.getFrameAttr()), -1, addString(run.getCallee())});
+                  static_cast<int64_t>(args.size()) - first, numberOr(run.getFrameAttr()), -1, addString(run.getCallee()), -1, -1});
+}
+
+int64_t ImageBuilder::addGroup(ArrayRef<int64_t> along) {
+  auto [found, isNew] = groupIndex.try_emplace(along.vec(), groups.size());
+  if (isNew) {
+    std::string name;
+    for (int64_t axis : along)
+      name += (name.empty() ? "" : ",") + cast<StringAttr>(program.getAxisNames()[axis]).str();
+    groups.push_back({addString(name), addDims(along), static_cast<int64_t>(along.size())});
+  }
+  return found->second;
+}
+
+void ImageBuilder::addCollective(int64_t action, Value input, Value output, ArrayRef<int64_t> axes, IntegerAttr microBatch,
+                                 int64_t monoid, std::vector<galvatron_rt_row_record> &rows) {
+  int64_t first = args.size();
+  addArg(input, GALVATRON_RT_ACCESS_READ);
+  addArg(output, GALVATRON_RT_ACCESS_WRITE);
+  rows.push_back({action, -1, numberOr(microBatch), first, 2, -1, -1, addString(getBufferName(input)), addGroup(axes), monoid});
 }
 
 void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows) {
@@ -227,13 +263,19 @@ void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_reco
         addTensor(publish.getName(), GALVATRON_RT_ROLE_OUTPUT, publish.getValue().getType(), getOffset(publish.getValue()),
                   publish.getBatchDim().value_or(-1));
       rows.push_back({GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, static_cast<int64_t>(publish.getMicroBatch()), 0, 0, -1,
-                      found->second, addString(publish.getName())});
+                      found->second, addString(publish.getName()), -1, -1});
+    } else if (auto reduce = dyn_cast<rt::AllReduceOp>(op)) {
+      addCollective(GALVATRON_RT_ACTION_ALL_REDUCE, reduce.getInput(), reduce.getOutput(), reduce.getAxes(), reduce.getMicroBatchAttr(),
+                    static_cast<int64_t>(reduce.getMonoid()), rows);
+    } else if (auto gather = dyn_cast<rt::AllGatherOp>(op)) {
+      addCollective(GALVATRON_RT_ACTION_ALL_GATHER, gather.getInput(), gather.getOutput(), gather.getAxes(), gather.getMicroBatchAttr(),
+                    -1, rows);
     } else if (auto gradient = dyn_cast<rt::GradientOp>(op)) {
       int64_t tensor = addTensor((gradient.getParameter() + ".grad").str(), GALVATRON_RT_ROLE_GRADIENT,
                                  gradient.getValue().getType(), getOffset(gradient.getValue()));
       states.push_back({tensorIndex[gradient.getParameter()], GALVATRON_RT_STATE_GRADIENT, tensor});
     } else if (isa<rt::PublishGradientsOp>(op)) {
-      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients")});
+      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients"), -1, -1});
     }
   }
 }
@@ -245,6 +287,10 @@ void ImageBuilder::addConfig() {
   record.cpu_level = getCpuLevel(program.getCpu()).value_or(GALVATRON_RT_CPU_X86_64_V3);
   record.cpu_features = addString(info.cpuFeatures);
   record.ranks = record.stages = 1;
+  for (auto [name, size] : llvm::zip(program.getAxisNames().getAsValueRange<StringAttr>(), program.getAxisSizes())) {
+    axes.push_back({addString(name), size});
+    record.ranks *= size;
+  }
   record.micro_batches = program.getMicroBatches();
   record.loss = record.grad_norm = record.hyper = -1;
   for (auto op : program.getBody().front().getOps<rt::TensorOp>()) {
@@ -347,6 +393,9 @@ FailureOr<ProgramImage> ImageBuilder::build() {
   addSection(GALVATRON_RT_SECTION_TRAIN_ROWS, trainRows);
   addSection(GALVATRON_RT_SECTION_FORWARD_ROWS, forwardRows);
   addSection(GALVATRON_RT_SECTION_ARGS, args);
+  addSection(GALVATRON_RT_SECTION_AXES, axes);
+  addSection(GALVATRON_RT_SECTION_GROUPS, groups);
+  addSection(GALVATRON_RT_SECTION_SHIFTS, shifts);
 
   constexpr int64_t sectionWords = sizeof(galvatron_rt_section) / sizeof(int64_t);
   int64_t start = 1 + sectionWords * sections.size();

@@ -3,13 +3,23 @@
 #ifndef GALVATRON_RT_CORE_CONTEXT_H
 #define GALVATRON_RT_CORE_CONTEXT_H
 
+#include "comm/Communicator.h"
 #include "core/Arena.h"
 #include "core/Device.h"
 #include "core/Image.h"
 
 struct galvatron_rt_context {
-  explicit galvatron_rt_context(const galvatron_rt_image *raw)
-      : image(raw), arena(image.config().arena_bytes), device(galvatron_rt::makeCpuDevice(image)) {}
+  /// If the arena is shared, ranks in other processes can read it.
+  explicit galvatron_rt_context(const galvatron_rt_image *raw, int64_t rank = 0,
+                                bool isShared = false)
+      : image(raw), rank(rank), arena(image.config().arena_bytes, isShared),
+        device(galvatron_rt::makeCpuDevice(image)) {}
+
+  /// Connects this rank with those it makes collectives with.
+  void join(galvatron_rt::Transport &transport) {
+    for (int64_t group = 0; group < image.groups.size(); ++group)
+      communicators.push_back(transport.connect(group, image.members(group, rank)));
+  }
 
   void *tensorData(int64_t tensor) const { return arena.data() + image.tensors[tensor].offset; }
   float scalar(int64_t tensor) const { return *static_cast<const float *>(tensorData(tensor)); }
@@ -22,8 +32,10 @@ struct galvatron_rt_context {
   }
 
   galvatron_rt::Image image;
+  int64_t rank;
   galvatron_rt::Arena arena;
   std::unique_ptr<galvatron_rt::Device> device;
+  std::vector<std::unique_ptr<galvatron_rt::Communicator>> communicators; // of each group
   int64_t step = 0; // for messages; 0 outside a step
   bool failed = false;
   std::string error;

@@ -14,8 +14,9 @@ Executor::Executor(galvatron_rt_context &context)
     : context(context), seconds(context.image.functions.size(), 0),
       calls(context.image.functions.size(), 0) {
   pointers.reserve(context.image.args.size());
+  std::vector<int64_t> coordinates = context.image.coordinates(context.rank);
   for (const galvatron_rt_arg_record &arg : context.image.args)
-    pointers.push_back(context.arena.data() + arg.offset);
+    pointers.push_back(context.arena.data() + context.image.offset(arg, coordinates));
 }
 
 void Executor::run(Span<galvatron_rt_row_record> rows, int64_t step) {
@@ -24,7 +25,7 @@ void Executor::run(Span<galvatron_rt_row_record> rows, int64_t step) {
     runRow(row);
     if (context.failed)
       fail("step ", step, ": '", context.image.string(row.name), "': ", context.error);
-    if (trace && row.action == GALVATRON_RT_ACTION_RUN)
+    if (trace && row.n_args)
       lookAt(row);
   }
 }
@@ -49,7 +50,27 @@ void Executor::runRow(const galvatron_rt_row_record &row) {
     if (publishGradients)
       publishGradients();
     return;
+  case GALVATRON_RT_ACTION_ALL_REDUCE:
+  case GALVATRON_RT_ACTION_ALL_GATHER:
+    runCollective(row);
+    return;
   }
+}
+
+void Executor::runCollective(const galvatron_rt_row_record &row) {
+  const Image &image = context.image;
+  if (context.communicators.empty())
+    fail("'", image.string(row.name), "' needs the other ranks, and this one is alone");
+  const galvatron_rt_arg_record &arg = image.args[row.first_arg];
+  const void *in = pointers[row.first_arg];
+  void *out = pointers[row.first_arg + 1];
+  CollectiveName name{image.string(arg.name), image.string(image.groups[row.group].name)};
+  Communicator &communicator = *context.communicators[row.group];
+  if (row.action == GALVATRON_RT_ACTION_ALL_REDUCE)
+    communicator.allReduce(name, in, out, arg.bytes / elementBytes(arg.dtype), arg.dtype,
+                           row.monoid);
+  else
+    communicator.allGather(name, in, out, arg.bytes);
 }
 
 void Executor::lookAt(const galvatron_rt_row_record &row) {
@@ -64,8 +85,10 @@ void Executor::lookAt(const galvatron_rt_row_record &row) {
         continue;
       const char *name = image.string(arg.name);
       std::string place =
-          concat("'", image.string(row.name), "' (function '",
-                 image.string(image.functions[row.function].name), "'",
+          concat("'", image.string(row.name), "' (",
+                 row.function < 0 ? std::string("a collective")
+                                  : concat("function '",
+                                           image.string(image.functions[row.function].name), "'"),
                  row.micro_batch < 0 ? "" : concat(", micro-batch ", row.micro_batch), ") in ",
                  *name ? concat("'", name, "'") : concat("its argument ", a - row.first_arg),
                  " at element ", i);

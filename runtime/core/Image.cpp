@@ -80,6 +80,7 @@ Image::Image(const galvatron_rt_image *raw) : raw(raw) {
   checkSaved();
   checkViews();
   checkState();
+  checkMesh();
   checkRows(trainRows, "training");
   checkRows(forwardRows, "forward");
 }
@@ -151,6 +152,15 @@ void Image::readSections() {
       break;
     case GALVATRON_RT_SECTION_ARGS:
       take(section, "args", args);
+      break;
+    case GALVATRON_RT_SECTION_AXES:
+      take(section, "axes", axes);
+      break;
+    case GALVATRON_RT_SECTION_GROUPS:
+      take(section, "groups", groups);
+      break;
+    case GALVATRON_RT_SECTION_SHIFTS:
+      take(section, "shifts", shifts);
       break;
     }
   }
@@ -364,6 +374,127 @@ void Image::checkState() const {
   }
 }
 
+std::vector<int64_t> Image::coordinates(int64_t rank) const {
+  std::vector<int64_t> digits(static_cast<size_t>(axes.size()));
+  for (int64_t a = axes.size() - 1; a >= 0; --a) {
+    digits[static_cast<size_t>(a)] = rank % axes[a].size;
+    rank /= axes[a].size;
+  }
+  return digits;
+}
+
+std::vector<int64_t> Image::members(int64_t group, int64_t rank) const {
+  // How far apart neighbours along an axis are.
+  std::vector<int64_t> stride(static_cast<size_t>(axes.size()), 1);
+  for (int64_t a = axes.size() - 2; a >= 0; --a)
+    stride[static_cast<size_t>(a)] = stride[static_cast<size_t>(a) + 1] * axes[a + 1].size;
+  std::vector<int64_t> digits = coordinates(rank);
+  Span<int64_t> along = dims(groups[group].axes, groups[group].n_axes);
+  int64_t first = rank;
+  for (int64_t axis : along)
+    first -= digits[static_cast<size_t>(axis)] * stride[static_cast<size_t>(axis)];
+  std::vector<int64_t> ranks = {first};
+  for (int64_t axis : along) {
+    std::vector<int64_t> longer;
+    for (int64_t before : ranks)
+      for (int64_t i = 0; i < axes[axis].size; ++i)
+        longer.push_back(before + i * stride[static_cast<size_t>(axis)]);
+    ranks = std::move(longer);
+  }
+  return ranks;
+}
+
+int64_t Image::offset(const galvatron_rt_arg_record &arg,
+                      const std::vector<int64_t> &coordinates) const {
+  int64_t offset = arg.offset;
+  for (const galvatron_rt_shift_record &shift : shifts.slice(arg.first_shift, arg.n_shifts))
+    offset += coordinates[static_cast<size_t>(shift.axis)] * shift.bytes;
+  return offset;
+}
+
+void Image::checkMesh() const {
+  int64_t ranks = 1;
+  for (int64_t i = 0; i < axes.size(); ++i) {
+    checkString(axes[i].name, concat("axis ", i));
+    if (axes[i].size < 2)
+      bad("axis '", string(axes[i].name), "' has size ", axes[i].size);
+    ranks = checkedMultiply(ranks, axes[i].size, "program table: the mesh");
+  }
+  if (ranks != config().ranks)
+    bad("the mesh has ", ranks, " ranks, the program ", config().ranks);
+  for (int64_t i = 0; i < groups.size(); ++i) {
+    const galvatron_rt_group_record &group = groups[i];
+    checkString(group.name, concat("group ", i));
+    if (group.n_axes < 1 || group.axes < 0 || group.axes > dimPool.size() - group.n_axes)
+      bad("group '", string(group.name), "' has ", group.n_axes, " axes from ", group.axes, " of ",
+          dimPool.size());
+    int64_t before = -1;
+    for (int64_t axis : dims(group.axes, group.n_axes)) {
+      if (axis <= before || axis >= axes.size())
+        bad("group '", string(group.name), "' has axis ", axis, " of ", axes.size(), " after axis ",
+            before);
+      before = axis;
+    }
+  }
+  for (int64_t i = 0; i < shifts.size(); ++i)
+    if (!inRange(shifts[i].axis, axes.size()) || shifts[i].bytes < 0)
+      bad("shift ", i, " is of ", shifts[i].bytes, " bytes along axis ", shifts[i].axis, " of ",
+          axes.size());
+}
+
+/// The arguments are in the arena on every rank.
+void Image::checkArgs(const galvatron_rt_row_record &row, const std::string &what) const {
+  if (row.n_args < 0 || row.first_arg < 0 || row.first_arg > args.size() - row.n_args)
+    bad(what, " has ", row.n_args, " args from ", row.first_arg, " of ", args.size());
+  for (int64_t a = 0; a < row.n_args; ++a) {
+    const galvatron_rt_arg_record &arg = args[row.first_arg + a];
+    std::string argWhat = concat(what, ": arg ", a);
+    checkString(arg.name, argWhat);
+    int64_t size = elementBytes(arg.dtype);
+    if (!size || arg.access < 0 || arg.access > 3)
+      bad(argWhat, " has dtype ", arg.dtype, " and access ", arg.access);
+    if (arg.n_shifts < 0 || arg.first_shift < 0 || arg.first_shift > shifts.size() - arg.n_shifts)
+      bad(argWhat, " has ", arg.n_shifts, " shifts from ", arg.first_shift, " of ", shifts.size());
+    checkArenaRange(arg.offset, arg.bytes, argWhat, size);
+    int64_t furthest = arg.offset;
+    for (const galvatron_rt_shift_record &shift : shifts.slice(arg.first_shift, arg.n_shifts)) {
+      if (shift.bytes % size)
+        bad(argWhat, " is shifted by ", shift.bytes, " bytes, inside an element of ", size);
+      if (shift.bytes > config().arena_bytes / axes[shift.axis].size)
+        bad(argWhat, " is shifted out of the arena");
+      furthest += (axes[shift.axis].size - 1) * shift.bytes;
+    }
+    checkArenaRange(furthest, arg.bytes, argWhat, size);
+  }
+}
+
+void Image::checkCollective(const galvatron_rt_row_record &row, const std::string &what) const {
+  if (!inRange(row.group, groups.size()))
+    bad(what, " is over group ", row.group, " of ", groups.size());
+  if (row.n_args != 2)
+    bad(what, " has ", row.n_args, " args, a collective has 2");
+  const galvatron_rt_arg_record &in = args[row.first_arg], &out = args[row.first_arg + 1];
+  bool isReduce = row.action == GALVATRON_RT_ACTION_ALL_REDUCE;
+  if (isReduce && (row.monoid < GALVATRON_RT_MONOID_SUM || row.monoid > GALVATRON_RT_MONOID_MIN))
+    bad(what, " has monoid ", row.monoid);
+  if (isReduce && in.dtype == GALVATRON_RT_I1)
+    bad(what, " reduces i1");
+  int64_t pieces = 1;
+  if (!isReduce)
+    for (int64_t axis : dims(groups[row.group].axes, groups[row.group].n_axes))
+      pieces *= axes[axis].size;
+  if (in.dtype != out.dtype || in.bytes % elementBytes(in.dtype) || out.bytes % pieces ||
+      out.bytes / pieces != in.bytes)
+    bad(what, " reads ", in.bytes, " bytes of ", dtypeName(in.dtype), " and writes ", out.bytes,
+        " of ", dtypeName(out.dtype));
+  // Ranks find each other's memory by the offset, which is the same for all.
+  if (in.n_shifts || out.n_shifts)
+    bad(what, " has an argument that is shifted");
+  bool apart = in.offset + in.bytes <= out.offset || out.offset + out.bytes <= in.offset;
+  if (!apart && !(isReduce && in.offset == out.offset))
+    bad(what, " has arguments that overlap");
+}
+
 void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) const {
   for (int64_t i = 0; i < rows.size(); ++i) {
     const galvatron_rt_row_record &row = rows[i];
@@ -375,21 +506,12 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
     case GALVATRON_RT_ACTION_RUN: {
       if (!inRange(row.function, functions.size()))
         bad(what, " runs function ", row.function, " of ", functions.size());
-      if (row.n_args < 0 || row.first_arg < 0 || row.first_arg > args.size() - row.n_args)
-        bad(what, " has ", row.n_args, " args from ", row.first_arg, " of ", args.size());
       int64_t frameBytes = functions[row.function].frame_bytes;
       if (row.frame == -1 && frameBytes)
         bad(what, " has no frame, its function needs ", frameBytes, " bytes");
       if (row.frame != -1)
         checkArenaRange(row.frame, frameBytes, what + ": the frame");
-      for (int64_t a = 0; a < row.n_args; ++a) {
-        const galvatron_rt_arg_record &arg = args[row.first_arg + a];
-        std::string argWhat = concat(what, ": arg ", a);
-        checkString(arg.name, argWhat);
-        if (!elementBytes(arg.dtype) || arg.access < 0 || arg.access > 3)
-          bad(argWhat, " has dtype ", arg.dtype, " and access ", arg.access);
-        checkArenaRange(arg.offset, arg.bytes, argWhat, elementBytes(arg.dtype));
-      }
+      checkArgs(row, what);
       break;
     }
     case GALVATRON_RT_ACTION_PUBLISH_OUTPUT: {
@@ -400,6 +522,11 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       break;
     }
     case GALVATRON_RT_ACTION_PUBLISH_GRADIENTS:
+      break;
+    case GALVATRON_RT_ACTION_ALL_REDUCE:
+    case GALVATRON_RT_ACTION_ALL_GATHER:
+      checkArgs(row, what);
+      checkCollective(row, what);
       break;
     default:
       bad(what, " has action ", row.action);

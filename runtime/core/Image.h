@@ -64,6 +64,16 @@ public:
   Span<galvatron_rt_row_record> trainRows;
   Span<galvatron_rt_row_record> forwardRows;
   Span<galvatron_rt_arg_record> args;
+  Span<galvatron_rt_axis_record> axes;
+  Span<galvatron_rt_group_record> groups;
+  Span<galvatron_rt_shift_record> shifts;
+
+  /// A rank's place along each axis of the mesh.
+  std::vector<int64_t> coordinates(int64_t rank) const;
+  /// The ranks of the set of `group` that `rank` is in, in the set's order.
+  std::vector<int64_t> members(int64_t group, int64_t rank) const;
+  /// Where an argument lies in the arena of the rank with these coordinates.
+  int64_t offset(const galvatron_rt_arg_record &arg, const std::vector<int64_t> &coordinates) const;
 
 private:
   bool sameShape(const galvatron_rt_tensor_record &a, const galvatron_rt_tensor_record &b) const;
@@ -74,7 +84,10 @@ private:
   void checkSaved() const;
   void checkViews() const;
   void checkState() const;
+  void checkMesh() const;
   void checkRows(Span<galvatron_rt_row_record> rows, const char *table) const;
+  void checkArgs(const galvatron_rt_row_record &row, const std::string &what) const;
+  void checkCollective(const galvatron_rt_row_record &row, const std::string &what) const;
   void checkString(int64_t offset, const std::string &what) const;
   void checkDims(int64_t first, int64_t rank, const std::string &what) const;
   void checkArenaRange(int64_t offset, int64_t bytes, const std::string &what,

@@ -2,7 +2,7 @@
 #include "core/File.h"
 #include "core/Launch.h"
 #include "core/Memory.h"
-#include "core/Session.h"
+#include "core/Ranks.h"
 
 #include <cstdio>
 #include <fcntl.h>
@@ -47,14 +47,18 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     Options options = parseOptions(argc, argv, image);
     checkProcessor(image);
     settleThreads(image, argv);
-    Job job(image);
+    std::optional<Job> job;
+    if (!options.ranksAsThreads)
+      job.emplace(image);
     for (const std::string &warning :
          {threadWarning(image), memoryWarning(image.config().arena_bytes, readMachineMemory())})
       if (!warning.empty())
         std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
-    Session session(raw, options, executablePath(argv[0]) + ".safetensors");
-    session.announce();
-    session.run();
+    std::string ownWeights = executablePath(argv[0]) + ".safetensors";
+    if (options.ranksAsThreads)
+      runAsThreads(raw, options, ownWeights);
+    else
+      runAsProcess(raw, options, ownWeights, *job);
     // Parameters are saved by now.
     if (!isOutputWritten())
       fail("standard output could not be written");

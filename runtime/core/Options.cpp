@@ -157,6 +157,11 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.add_flag(
       "--nan-trace", options.nanTrace,
       "Look at every result for the first NaN or infinity and name the op that made it (slower)");
+  app.add_flag("--ranks-as-threads", options.ranksAsThreads,
+               "Run all ranks in this one process, without mpirun");
+  app.add_option("--timeout", options.timeout,
+                 "Seconds to wait for another rank before giving up, default 30")
+      ->type_name("X");
   app.add_flag("--profile", options.profile, "Print at the end where the time of the steps went, and how much memory was used");
 
   try {
@@ -229,6 +234,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   checkNumber(app, "--clip-norm", hyper.clipNorm, 0, false, infinity);
   checkNumber(app, "--steps", static_cast<double>(options.steps), 1, true, infinity);
   checkNumber(app, "--warmup", static_cast<double>(hyper.warmup), 0, true, infinity);
+  checkNumber(app, "--timeout", options.timeout, 0, false, infinity);
   checkNumber(app, "--eval-every", static_cast<double>(options.evalEvery), 1, true, infinity);
   if (schedule == "constant")
     hyper.schedule = LrSchedule::Constant;

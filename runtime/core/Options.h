@@ -17,6 +17,8 @@ struct Options {
   bool forwardOnly = false;
   bool nanTrace = false;
   bool profile = false;
+  bool ranksAsThreads = false;
+  double timeout = 30; // seconds
 };
 
 /// Thrown when the program should end before it starts: after --help (status 0) or a wrong command

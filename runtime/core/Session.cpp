@@ -9,9 +9,17 @@
 
 namespace galvatron_rt {
 
-Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights)
-    : options(given), owned(std::make_unique<galvatron_rt_context>(raw)), context(*owned),
-      image(context.image), data(image, options.data), executor(context) {
+/// What one rank is asked to do: the first one writes all files.
+static Options optionsOf(int64_t rank, Options options) {
+  if (rank != 0)
+    options.log = options.save = options.saveGradients = options.saveOutputs = "";
+  return options;
+}
+
+Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights,
+                 int64_t rank, bool isShared)
+    : options(optionsOf(rank, given)),
+      owned(std::make_unique<galvatron_rt_context>(raw, rank, isShared)), context(*owned), image(context.image), data(image, options.data), executor(context) {
   if (options.steps == 0)
     options.steps = data.count();
   options.hyper.steps = options.steps;
@@ -86,6 +94,8 @@ void Session::publishOutput(int64_t index, int64_t microBatch) {
 }
 
 void Session::announce() const {
+  if (context.rank != 0)
+    return;
   const galvatron_rt_config_record &config = image.config();
   int64_t parameters = 0;
   for (const galvatron_rt_saved_record &saved : image.saved)
@@ -197,12 +207,13 @@ void Session::run() {
       report.evalLoss = evaluate();
     }
     log.write(report);
-    progress.show(report);
+    if (context.rank == 0)
+      progress.show(report);
   }
   progress.endLine();
   if (saver)
     saver->save();
-  if (options.profile) {
+  if (options.profile && context.rank == 0) {
     std::fputs(executor.profileText().c_str(), stdout);
     std::printf("peak memory %lld bytes, of which %lld are tensors\n",
                 static_cast<long long>(peakResidentBytes()),

@@ -15,11 +15,16 @@ namespace galvatron_rt {
 class Session {
 public:
   /// Opens and checks everything that can be wrong before the first step, and allocates everything.
-  Session(const galvatron_rt_image *raw, const Options &options, const std::string &ownWeights);
+  Session(const galvatron_rt_image *raw, const Options &options, const std::string &ownWeights,
+          int64_t rank = 0, bool isShared = false);
+
+  const Arena &arena() const { return context.arena; }
+  /// Must come before run() if there are other ranks.
+  void join(Transport &transport) { context.join(transport); }
 
   /// Says on standard output what is about to run.
   void announce() const;
-  /// Runs the steps and writes what was asked for. Throws an Error.
+  /// Runs the steps; rank 0 writes what was asked for. Throws an Error.
   void run();
 
 private:

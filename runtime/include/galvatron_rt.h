@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define GALVATRON_RT_MAGIC 0x54525647u /* the bytes "GVRT" */
-#define GALVATRON_RT_VERSION 1u
+#define GALVATRON_RT_VERSION 2u
 #define GALVATRON_RT_ALIGNMENT 64
 #define GALVATRON_RT_MAX_RANK 8
 #define GALVATRON_RT_MAX_BATCH_DIMS 4
@@ -124,9 +124,12 @@ typedef enum galvatron_rt_section_kind {
   GALVATRON_RT_SECTION_FORWARD_ROWS =
       12, /* galvatron_rt_row_record: loss and outputs; changes no parameter and no
              optimizer state (--forward-only and evaluation) */
-  GALVATRON_RT_SECTION_ARGS = 13 /* galvatron_rt_arg_record */
+  GALVATRON_RT_SECTION_ARGS = 13,   /* galvatron_rt_arg_record */
+  GALVATRON_RT_SECTION_AXES = 14,   /* galvatron_rt_axis_record: the mesh, outermost axis first */
+  GALVATRON_RT_SECTION_GROUPS = 15, /* galvatron_rt_group_record */
+  GALVATRON_RT_SECTION_SHIFTS = 16  /* galvatron_rt_shift_record */
 } galvatron_rt_section_kind;
-#define GALVATRON_RT_SECTION_KIND_END 14
+#define GALVATRON_RT_SECTION_KIND_END 17
 
 typedef struct galvatron_rt_section {
   int64_t kind;         /* galvatron_rt_section_kind */
@@ -162,7 +165,7 @@ typedef struct galvatron_rt_config_record {
                            no sign; each one known to galvatron_rt_cpu_feature_known; "" = those of
                            cpu_level */
   int64_t optimizer;    /* galvatron_rt_optimizer */
-  int64_t ranks;        /* processes of the job; 1 */
+  int64_t ranks;        /* of the job: the product of the mesh's axes */
   int64_t stages;       /* 1 */
   int64_t micro_batches;
   int64_t
@@ -295,6 +298,34 @@ typedef struct galvatron_rt_state_record {
   int64_t tensor;
 } galvatron_rt_state_record;
 
+/* An axis of the mesh. A rank's coordinates are the digits of its number: the last axis counts
+ * fastest. */
+typedef struct galvatron_rt_axis_record {
+  int64_t name;
+  int64_t size; /* at least 2 */
+} galvatron_rt_axis_record;
+
+/* The ranks that differ only in their coordinates along some axes: each rank is in one such set per
+ * record. Their order is that of these coordinates, the last axis counting fastest. */
+typedef struct galvatron_rt_group_record {
+  int64_t name; /* string, for messages: the axes */
+  int64_t axes; /* first of n_axes records of DIMS, each an axis, ascending */
+  int64_t n_axes;
+} galvatron_rt_group_record;
+
+/* Adds coordinate(axis) * bytes to the offset of an argument. */
+typedef struct galvatron_rt_shift_record {
+  int64_t axis;
+  int64_t bytes; /* at least 0 */
+} galvatron_rt_shift_record;
+
+/* How values of several ranks become one. */
+typedef enum galvatron_rt_monoid {
+  GALVATRON_RT_MONOID_SUM = 0,
+  GALVATRON_RT_MONOID_MAX = 1,
+  GALVATRON_RT_MONOID_MIN = 2
+} galvatron_rt_monoid;
+
 enum {
   GALVATRON_RT_MATMUL_HAS_BIAS = 1,  /* bias is f32[n], contiguous, added to every row */
   GALVATRON_RT_MATMUL_ACCUMULATE = 2 /* out += product */
@@ -355,29 +386,42 @@ typedef enum galvatron_rt_action {
   GALVATRON_RT_ACTION_PUBLISH_OUTPUT = 1, /* `tensor` (role OUTPUT) holds micro-batch `micro_batch`:
                                              --save-outputs writes it now */
   GALVATRON_RT_ACTION_PUBLISH_GRADIENTS =
-      2 /* all gradients are whole and not clipped: --save-gradients writes them */
+      2, /* all gradients are whole and not clipped: --save-gradients writes them */
+  /* Collectives, which all ranks of the row's group make together: args are what is read and what is
+   * written, of one dtype. */
+  GALVATRON_RT_ACTION_ALL_REDUCE = 3, /* written = what all ranks of the group read, combined by the
+                                         monoid in the order of the ranks; the two have equal sizes
+                                         and may be the same memory */
+  GALVATRON_RT_ACTION_ALL_GATHER = 4  /* written = what the ranks of the group read, one after the
+                                         other; the two do not overlap */
 } galvatron_rt_action;
 
 typedef struct galvatron_rt_row_record {
   int64_t action;      /* galvatron_rt_action */
   int64_t function;    /* RUN: index; otherwise -1 */
   int64_t micro_batch; /* -1 = once per step */
-  int64_t first_arg;   /* RUN: args are records [first_arg, first_arg + n_args) of ARGS */
+  int64_t first_arg;   /* RUN and collectives: args are records [first_arg, first_arg + n_args) of ARGS */
   int64_t n_args;
   int64_t frame;  /* RUN: arena offset of the frame, -1 = none */
   int64_t tensor; /* PUBLISH_OUTPUT: index; otherwise -1 */
   int64_t name;   /* string, for messages: which block or op of the model this is */
+  int64_t group;  /* collectives: index of GROUPS; otherwise -1 */
+  int64_t monoid; /* ALL_REDUCE: galvatron_rt_monoid; otherwise -1 */
 } galvatron_rt_row_record;
 
 enum { GALVATRON_RT_ACCESS_READ = 1, GALVATRON_RT_ACCESS_WRITE = 2 };
 
-/* What one argument of a row points to. Everything but `offset` serves checks and --nan-trace. */
+/* What one argument of a row points to. `bytes` counts for collectives; otherwise everything but the
+ * offset and its shifts serves checks and --nan-trace. */
 typedef struct galvatron_rt_arg_record {
   int64_t offset; /* into the arena, a multiple of the element's size */
   int64_t bytes;
   int64_t access; /* bits of GALVATRON_RT_ACCESS_ */
   int64_t dtype;  /* galvatron_rt_dtype */
   int64_t name;   /* string: the value, "" = unnamed */
+  int64_t first_shift; /* its offset is moved by records [first_shift, first_shift + n_shifts) of
+                          SHIFTS: a rank's piece of what is whole */
+  int64_t n_shifts;
 } galvatron_rt_arg_record;
 
 /* main() of a program is `return galvatron_rt_main(argc, argv, &image);`. Returns the exit status:

@@ -98,22 +98,22 @@ public:
     int64_t first = static_cast<int64_t>(args.size());
     for (const Arg &arg : given) {
       const galvatron_rt_tensor_record &t = tensors[static_cast<size_t>(arg.tensor)];
-      args.push_back({t.offset, t.bytes, arg.access, t.dtype, t.name});
+      args.push_back({t.offset, t.bytes, arg.access, t.dtype, t.name, 0, 0});
     }
     int64_t frameBytes = functionRecords[static_cast<size_t>(fn)].frame_bytes;
     rows.push_back({GALVATRON_RT_ACTION_RUN, fn, microBatch, first,
                     static_cast<int64_t>(given.size()), frameBytes ? allocate(frameBytes) : -1, -1,
-                    string(name)});
+                    string(name), -1, -1});
   }
 
   void publish(std::vector<galvatron_rt_row_record> &rows, int64_t tensor, int64_t microBatch) {
     rows.push_back(
-        {GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, microBatch, 0, 0, -1, tensor, string("publish")});
+        {GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, microBatch, 0, 0, -1, tensor, string("publish"), -1, -1});
   }
 
   void publishGradients(std::vector<galvatron_rt_row_record> &rows) {
     rows.push_back(
-        {GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, string("gradients")});
+        {GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, string("gradients"), -1, -1});
   }
 
   /// The image of what was added so far; valid until the next call or change.
@@ -145,6 +145,9 @@ public:
     addAll(GALVATRON_RT_SECTION_TRAIN_ROWS, trainRows);
     addAll(GALVATRON_RT_SECTION_FORWARD_ROWS, forwardRows);
     addAll(GALVATRON_RT_SECTION_ARGS, args);
+    addAll(GALVATRON_RT_SECTION_AXES, axes);
+    addAll(GALVATRON_RT_SECTION_GROUPS, groups);
+    addAll(GALVATRON_RT_SECTION_SHIFTS, shifts);
     words.push_back(static_cast<int64_t>(sections.size()));
     int64_t position = 1 + static_cast<int64_t>(sections.size() * sizeof(galvatron_rt_section) / 8);
     for (size_t i = 0; i < sections.size(); ++i) {
@@ -180,6 +183,9 @@ public:
   std::vector<galvatron_rt_function_record> functionRecords;
   std::vector<galvatron_rt_row_record> trainRows, forwardRows;
   std::vector<galvatron_rt_arg_record> args;
+  std::vector<galvatron_rt_axis_record> axes;
+  std::vector<galvatron_rt_group_record> groups;
+  std::vector<galvatron_rt_shift_record> shifts;
   std::vector<galvatron_rt_function> functions;
   Words dims, words;
   std::string strings;

@@ -58,6 +58,7 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
 
 /// What the runtime takes (galvatron_rt_matmul_scratch_bytes).
 static constexpr int64_t maxThreads = 4096;
+static constexpr int64_t maxRanks = int64_t(1) << 20;
 
 static constexpr char lossKinds[] = "cross-entropy:OUTPUT or output:OUTPUT";
 
@@ -76,6 +77,8 @@ struct Options {
   cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw (default) or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
   cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1)"), cl::value_desc("M"),
                                      cl::init(1), cl::cat(category)};
+  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together, each on its rows of the batch (default: 1)"),
+                         cl::value_desc("N"), cl::init(1), cl::cat(category)};
   cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
   cl::opt<bool> printMemory{"print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category)};
@@ -197,6 +200,8 @@ int Compilation::checkOptions() {
       return fail("--alias: " + *wrong);
   if (optimizer != "adamw" && optimizer != "sgd")
     return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
+  if (ranks < 1 || ranks > maxRanks)
+    return fail("--ranks=" + Twine(ranks) + ": wanted 1 to " + Twine(maxRanks));
   if (microBatches < 1)
     return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
   if (threads.getNumOccurrences() && (threads < 1 || threads > maxThreads))
@@ -212,8 +217,9 @@ int Compilation::checkOptions() {
   importOptions.requireWeights = !wanted && !importOptions.randomWeights;
   pipelineOptions.loss = loss;
   pipelineOptions.optimizer = optimizer;
+  pipelineOptions.ranks = ranks;
   pipelineOptions.microBatches = microBatches;
-  pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency());
+  pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / ranks);
   pipelineOptions.cpu = cpu;
   return 0;
 }
@@ -222,7 +228,7 @@ int Compilation::checkOptions() {
 int Compilation::checkStage(Stage stage) {
   const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
                                                           {aliases, Stage::Imported}, {loss, Stage::Training},
-                                                          {optimizer, Stage::Training}, {microBatches, Stage::Planned},
+                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {microBatches, Stage::Planned},
                                                           {threads, Stage::Lowered}};
   for (const auto &[option, when] : decided)
     if (option.getNumOccurrences() && when <= stage)

@@ -22,9 +22,11 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     %y, %r = nn.forward @block(%x, %w) {dist.stage = 0 : i64, dist.strategy = @s0} : ...
     ```
 
-    The batch is the first dimension of the first input, "hyper" apart, that has more than one row; the micro-batches divide it.
+    The batch is the first dimension of the first input, "hyper" apart, that has more than one row; ranks and micro-batches divide it.
+    Ranks are a mesh whose axes are the prime factors of their number, the largest first; the batch is split over all of them.
   }];
   let options = [
+    Option<"ranks", "ranks", "int64_t", "1", "Ranks that run the step together.">,
     Option<"microBatches", "micro-batches", "int64_t", "1", "Micro-batches in a step; they divide the batch.">
   ];
   let dependentDialects = ["::galvatron::dist::DistDialect"];

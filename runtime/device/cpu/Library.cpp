@@ -38,7 +38,8 @@ const dnnl::engine &cpuEngine() {
 }
 
 dnnl_stream_t cpuStream() {
-  static const dnnl::stream stream(cpuEngine());
+  // Ranks may be threads.
+  thread_local const dnnl::stream stream(cpuEngine());
   return stream.get();
 }
 

@@ -1,0 +1,56 @@
+// Communicator.h: what a transport implements: the collectives that ranks make together.
+//
+// All members of a group call the same collective in the same order (the compiler sees to that). A
+// call returns when this rank's result is whole and its operand may be overwritten; an Error names
+// the collective and what became of it. Results are the same bits on every member, and every time.
+#ifndef GALVATRON_RT_COMM_COMMUNICATOR_H
+#define GALVATRON_RT_COMM_COMMUNICATOR_H
+
+#include "core/Error.h"
+
+#include <memory>
+#include <vector>
+
+namespace galvatron_rt {
+
+/// What a rank ends with because another one has failed: that one says why.
+class PeerError : public Error {
+public:
+  using Error::Error;
+};
+
+/// What a collective is called in messages.
+struct CollectiveName {
+  const char *value; // what is reduced or gathered
+  const char *axes;  // of the mesh
+};
+
+/// The members of one group, as one of them sees it.
+class Communicator {
+public:
+  virtual ~Communicator() = default;
+
+  /// out = in of all members, combined in their order. `in` and `out` have `count` elements of
+  /// `dtype` (f32 or i64) and are the same memory or do not overlap.
+  virtual void allReduce(CollectiveName name, const void *in, void *out, int64_t count,
+                         int64_t dtype, int64_t monoid) = 0;
+  /// out = in of all members, one after the other, `bytes` each. The two do not overlap.
+  virtual void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) = 0;
+};
+
+/// The job, as one rank sees it.
+class Transport {
+public:
+  virtual ~Transport() = default;
+
+  virtual int64_t rank() const = 0;
+  /// The group number `group` of the program, of which this rank is in the set `members`.
+  virtual std::unique_ptr<Communicator> connect(int64_t group,
+                                                const std::vector<int64_t> &members) = 0;
+  /// Lets the others end: this rank has failed.
+  virtual void fail(const std::string &message) = 0;
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_COMM_COMMUNICATOR_H

@@ -1,0 +1,20 @@
+// Processes.h: the ranks of a job as processes that mpirun started.
+#ifndef GALVATRON_RT_COMM_PROCESSES_H
+#define GALVATRON_RT_COMM_PROCESSES_H
+
+#include "comm/Communicator.h"
+#include "core/Arena.h"
+
+#include <string>
+
+namespace galvatron_rt {
+
+/// Connects all ranks; every rank of MPI_COMM_WORLD calls it once, with its arena or with the
+/// `problem` that keeps it from going on. Ranks that see each other's memory share it; across nodes
+/// it is MPI. Throws a PeerError if another rank has a problem.
+std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::string &problem,
+                                            int64_t groups, double timeout);
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_COMM_PROCESSES_H

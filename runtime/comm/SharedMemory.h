@@ -1,0 +1,67 @@
+// SharedMemory.h: collectives between ranks that see each other's arenas: threads of one process, or
+// processes of one node that map them.
+//
+// Every rank has the same layout, so a peer's operand lies at the same offset of the peer's arena.
+// Nothing is copied through a buffer in between: members meet, each reduces its share of the elements
+// for all, or copies what it gathers, and they meet again.
+#ifndef GALVATRON_RT_COMM_SHAREDMEMORY_H
+#define GALVATRON_RT_COMM_SHAREDMEMORY_H
+
+#include "comm/Communicator.h"
+
+#include <atomic>
+#include <string>
+
+namespace galvatron_rt {
+
+/// What the ranks of a node share besides their arenas: for each group and rank a counter of the
+/// meetings it has come to, and the first failure. Lies in memory that begins as zeros; no pointers.
+class SharedBlock {
+public:
+  static size_t bytes(int64_t groups, int64_t ranks);
+
+  /// How often `rank` has come to a meeting of `group`.
+  std::atomic<uint32_t> &meetings(int64_t group, int64_t ranks, int64_t rank) {
+    return counters[group * ranks + rank].value;
+  }
+  /// Keeps the first failure and lets all who wait see it.
+  void fail(int64_t rank, const std::string &message);
+  bool failed() const { return state.load(std::memory_order_acquire) == Failed; }
+  /// "rank 1 failed: ...".
+  std::string failure() const;
+
+private:
+  enum State : uint32_t { Fine = 0, Failing = 1, Failed = 2 };
+  struct alignas(64) Counter {
+    std::atomic<uint32_t> value;
+  };
+
+  std::atomic<uint32_t> state;
+  int64_t failedRank;
+  char text[1024];
+  Counter counters[1]; // as many as bytes() says
+};
+
+/// A job of which all ranks share memory. It and the block outlive the communicators.
+class SharedMemoryTransport : public Transport {
+public:
+  /// `arenas` are the arenas of all ranks as this one sees them. A peer that does not come within
+  /// `timeout` seconds is an Error.
+  SharedMemoryTransport(SharedBlock &block, int64_t rank, std::vector<char *> arenas,
+                        double timeout);
+
+  int64_t rank() const override { return own; }
+  std::unique_ptr<Communicator> connect(int64_t group,
+                                        const std::vector<int64_t> &members) override;
+  void fail(const std::string &message) override { block.fail(own, message); }
+
+private:
+  SharedBlock &block;
+  int64_t own;
+  std::vector<char *> arenas;
+  double timeout;
+};
+
+} // namespace galvatron_rt
+
+#endif // GALVATRON_RT_COMM_SHAREDMEMORY_H

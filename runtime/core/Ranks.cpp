@@ -1,0 +1,132 @@
+// Ranks.cpp: see Ranks.h.
+#include "core/Ranks.h"
+
+#include "comm/Processes.h"
+#include "comm/SharedMemory.h"
+
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <thread>
+
+namespace galvatron_rt {
+namespace {
+
+/// Memory for the block of a job, zero at first.
+class BlockMemory {
+public:
+  BlockMemory(int64_t groups, int64_t ranks) {
+    size_t bytes = SharedBlock::bytes(groups, ranks);
+    memory = ::operator new(bytes, std::align_val_t(alignof(SharedBlock)));
+    std::fill_n(static_cast<char *>(memory), bytes, '\0');
+  }
+  ~BlockMemory() { ::operator delete(memory, std::align_val_t(alignof(SharedBlock))); }
+  BlockMemory(const BlockMemory &) = delete;
+  BlockMemory &operator=(const BlockMemory &) = delete;
+
+  SharedBlock &block() const { return *static_cast<SharedBlock *>(memory); }
+
+private:
+  void *memory;
+};
+
+/// Where threads wait until all of them have come.
+class Gathering {
+public:
+  explicit Gathering(int64_t missing) : missing(missing) {}
+  void come() {
+    std::unique_lock<std::mutex> lock(mutex);
+    if (--missing == 0)
+      changed.notify_all();
+    changed.wait(lock, [this] { return missing <= 0; });
+  }
+
+private:
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t missing;
+};
+
+} // namespace
+
+void runAsThreads(const galvatron_rt_image *raw, const Options &options,
+                  const std::string &ownWeights) {
+  Image image(raw);
+  int64_t ranks = image.config().ranks;
+  BlockMemory memory(image.groups.size(), ranks);
+  SharedBlock &block = memory.block();
+  std::vector<char *> arenas(static_cast<size_t>(ranks));
+  Gathering opened(ranks), ended(ranks);
+  std::mutex mutex;
+  std::exception_ptr first;
+
+  auto runRank = [&](int64_t rank) {
+    std::unique_ptr<Session> session;
+    auto guarded = [&](auto &&work) {
+      try {
+        work();
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (!first)
+          first = std::current_exception();
+        block.fail(rank, "");
+      }
+    };
+    guarded([&] {
+      session = std::make_unique<Session>(raw, options, ownWeights, rank);
+      arenas[static_cast<size_t>(rank)] = session->arena().data();
+    });
+    opened.come();
+    if (!block.failed())
+      guarded([&] {
+        SharedMemoryTransport transport(block, rank, arenas, options.timeout);
+        session->join(transport);
+        session->announce();
+        session->run();
+      });
+    // A peer may still read this rank's arena.
+    ended.come();
+  };
+  std::vector<std::thread> threads;
+  for (int64_t rank = 1; rank < ranks; ++rank)
+    threads.emplace_back(runRank, rank);
+  runRank(0);
+  for (std::thread &thread : threads)
+    thread.join();
+  if (first)
+    std::rethrow_exception(first);
+}
+
+void runAsProcess(const galvatron_rt_image *raw, const Options &options,
+                  const std::string &ownWeights, const Job &job) {
+  std::unique_ptr<Session> session;
+  std::string problem;
+  try {
+    session = std::make_unique<Session>(raw, options, ownWeights, job.rank(), job.size() > 1);
+  } catch (const std::exception &e) {
+    problem = e.what();
+  }
+  // The others wait for this rank's word, whatever it is.
+  std::unique_ptr<Transport> transport;
+  if (job.size() > 1)
+    transport = connectProcesses(session ? &session->arena() : nullptr, problem,
+                                 Image(raw).groups.size(), options.timeout);
+  if (!problem.empty())
+    fail(problem);
+  try {
+    if (transport)
+      session->join(*transport);
+    session->announce();
+    session->run();
+  } catch (const std::exception &e) {
+    if (transport)
+      transport->fail(e.what());
+    throw;
+  }
+  // A peer may still read this rank's arena.
+  if (job.size() > 1)
+    job.meet();
+}
+
+} // namespace galvatron_rt

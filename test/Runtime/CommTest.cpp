@@ -1,0 +1,237 @@
+// CommTest.cpp: the conformance suite of collectives. The same tests run over threads of one process
+// and, when mpirun starts this program, over processes: with memory that they share, or with messages
+// (GALVATRON_RT_TEST_MESSAGES).
+#include "comm/Mpi.h"
+#include "comm/Processes.h"
+#include "comm/SharedMemory.h"
+#include "core/Arena.h"
+#include "core/Clock.h"
+#include "galvatron_rt.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <gtest/gtest.h>
+#include <limits>
+#include <mpi.h>
+#include <numeric>
+#include <thread>
+#include <unistd.h>
+
+using namespace galvatron_rt;
+
+namespace {
+
+constexpr int64_t groups = 4, arenaBytes = int64_t(4) << 20;
+
+bool underMpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+
+int64_t ranksOfJob() {
+  int size = 4;
+  if (underMpirun())
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return size;
+}
+
+/// What a test does on each rank. `arena` is the rank's memory, in which operands must lie.
+using Body = std::function<void(Transport &transport, char *arena)>;
+
+void runOnThreads(const Body &body, double timeout) {
+  int64_t ranks = ranksOfJob();
+  Arena memory(static_cast<int64_t>(SharedBlock::bytes(groups, ranks)));
+  SharedBlock &block = *reinterpret_cast<SharedBlock *>(memory.data());
+  std::vector<std::unique_ptr<Arena>> arenas;
+  std::vector<char *> data;
+  for (int64_t i = 0; i < ranks; ++i) {
+    arenas.push_back(std::make_unique<Arena>(arenaBytes));
+    data.push_back(arenas.back()->data());
+  }
+  std::vector<std::thread> threads;
+  for (int64_t rank = 0; rank < ranks; ++rank)
+    threads.emplace_back([&, rank] {
+      SharedMemoryTransport transport(block, rank, data, timeout);
+      body(transport, data[static_cast<size_t>(rank)]);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+/// Runs `body` on every rank; returns on this process when it has ended on all.
+void onAllRanks(const Body &body, double timeout = 30) {
+  if (!underMpirun())
+    return runOnThreads(body, timeout);
+  Arena arena(arenaBytes, true);
+  std::unique_ptr<Transport> transport;
+  if (std::getenv("GALVATRON_RT_TEST_MESSAGES"))
+    transport = std::make_unique<MpiTransport>(timeout);
+  else
+    transport = connectProcesses(&arena, "", groups, timeout);
+  body(*transport, arena.data());
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
+std::vector<int64_t> everybody() {
+  std::vector<int64_t> ranks(static_cast<size_t>(ranksOfJob()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
+}
+
+constexpr CollectiveName name{"value", "a,b"};
+
+/// Small integers: every order of adding them gives the same bits.
+float elementOf(int64_t rank, int64_t i) { return static_cast<float>((rank * 7 + i * 3) % 11 - 5); }
+
+template <typename T> T combined(int64_t i, int64_t monoid) {
+  T result = static_cast<T>(elementOf(0, i));
+  for (int64_t rank = 1; rank < ranksOfJob(); ++rank) {
+    T other = static_cast<T>(elementOf(rank, i));
+    result = monoid == GALVATRON_RT_MONOID_SUM   ? result + other
+             : monoid == GALVATRON_RT_MONOID_MAX ? std::max(result, other)
+                                                 : std::min(result, other);
+  }
+  return result;
+}
+
+template <typename T> void testAllReduce(int64_t dtype) {
+  onAllRanks([&](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    // Fewer elements than ranks, odd ones, and more than one block.
+    for (int64_t count : {1, 3, 17, 1000, 9001})
+      for (int64_t monoid : {GALVATRON_RT_MONOID_SUM, GALVATRON_RT_MONOID_MAX, GALVATRON_RT_MONOID_MIN})
+        for (bool inPlace : {false, true}) {
+          T *in = reinterpret_cast<T *>(arena);
+          T *out = inPlace ? in : reinterpret_cast<T *>(arena + arenaBytes / 2);
+          for (int64_t i = 0; i < count; ++i)
+            in[i] = static_cast<T>(elementOf(transport.rank(), i));
+          out[count] = 77;
+          all->allReduce(name, in, out, count, dtype, monoid);
+          for (int64_t i = 0; i < count; ++i)
+            ASSERT_EQ(out[i], combined<T>(i, monoid)) << count << " elements, monoid " << monoid;
+          EXPECT_EQ(out[count], 77);
+          if (!inPlace)
+            for (int64_t i = 0; i < count; ++i)
+              ASSERT_EQ(in[i], static_cast<T>(elementOf(transport.rank(), i)));
+        }
+  });
+}
+
+} // namespace
+
+TEST(Comm, AllReduceOfFloats) { testAllReduce<float>(GALVATRON_RT_F32); }
+TEST(Comm, AllReduceOfIntegers) { testAllReduce<int64_t>(GALVATRON_RT_I64); }
+
+TEST(Comm, AllReduceKeepsNaN) {
+  onAllRanks([](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    for (int64_t monoid : {GALVATRON_RT_MONOID_SUM, GALVATRON_RT_MONOID_MAX, GALVATRON_RT_MONOID_MIN}) {
+      float *value = reinterpret_cast<float *>(arena);
+      *value = transport.rank() == 1 ? std::numeric_limits<float>::quiet_NaN() : 1.0f;
+      all->allReduce(name, value, value, 1, GALVATRON_RT_F32, monoid);
+      if (monoid == GALVATRON_RT_MONOID_SUM || !std::getenv("GALVATRON_RT_TEST_MESSAGES"))
+        EXPECT_TRUE(*value != *value) << "monoid " << monoid;
+    }
+  });
+}
+
+// The order of addition is that of the ranks, so every run and every member has the same bits.
+TEST(Comm, AllReduceGivesAllMembersTheSameBits) {
+  onAllRanks([](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    constexpr int64_t count = 5000;
+    float *in = reinterpret_cast<float *>(arena), *sum = in + count, *every = sum + count;
+    for (int64_t i = 0; i < count; ++i)
+      in[i] = 1.0f / static_cast<float>(1 + i + 13 * transport.rank());
+    all->allReduce(name, in, sum, count, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+    all->allGather(name, sum, every, count * 4);
+    for (int64_t rank = 0; rank < ranksOfJob(); ++rank)
+      EXPECT_EQ(std::memcmp(every + rank * count, sum, count * 4), 0) << "rank " << rank;
+  });
+}
+
+TEST(Comm, AllGather) {
+  onAllRanks([](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    for (int64_t bytes : {1, 64, 1000, 65536}) {
+      char *out = arena + arenaBytes / 2;
+      std::memset(arena, static_cast<int>('a' + transport.rank()), static_cast<size_t>(bytes));
+      all->allGather(name, arena, out, bytes);
+      for (int64_t rank = 0; rank < ranksOfJob(); ++rank)
+        EXPECT_EQ(std::count(out + rank * bytes, out + (rank + 1) * bytes, 'a' + rank), bytes);
+    }
+  });
+}
+
+// Two groups at once: neighbours, and those at equal places among neighbours.
+TEST(Comm, GroupsAreApart) {
+  int64_t ranks = ranksOfJob();
+  if (ranks % 2)
+    GTEST_SKIP() << "needs an even number of ranks";
+  onAllRanks([&](Transport &transport, char *arena) {
+    int64_t rank = transport.rank(), first = rank / 2 * 2;
+    std::vector<int64_t> across;
+    for (int64_t i = rank % 2; i < ranks; i += 2)
+      across.push_back(i);
+    auto pair = transport.connect(0, {first, first + 1});
+    auto equal = transport.connect(1, across);
+    float *value = reinterpret_cast<float *>(arena);
+    for (int round = 0; round < 50; ++round) {
+      *value = static_cast<float>(rank);
+      pair->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+      ASSERT_EQ(*value, static_cast<float>(2 * first + 1));
+      equal->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+      ASSERT_EQ(*value, static_cast<float>(ranks * (ranks - 1) / 2));
+    }
+  });
+}
+
+// A rank that does not come is named, with the collective and the axes, when the time is over.
+TEST(Comm, MissingRankIsNamed) {
+  if (underMpirun())
+    GTEST_SKIP() << "an MPI collective that was given up cannot be taken back";
+  onAllRanks(
+      [](Transport &transport, char *arena) {
+        if (transport.rank() == 2)
+          return;
+        auto all = transport.connect(0, everybody());
+        float *value = reinterpret_cast<float *>(arena);
+        double begin = secondsNow();
+        try {
+          all->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+          ADD_FAILURE() << "the collective ended without rank 2";
+        } catch (const Error &e) {
+          EXPECT_STREQ(e.what(), "rank 2 did not come to the all-reduce of 'value' over a,b within 0.2 seconds");
+        }
+        EXPECT_GE(secondsNow() - begin, 0.2);
+      },
+      0.2);
+}
+
+TEST(Comm, FailureReachesThoseWhoWait) {
+  if (underMpirun())
+    GTEST_SKIP() << "a rank that has failed ends the whole job";
+  onAllRanks([](Transport &transport, char *arena) {
+    if (transport.rank() == 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      return transport.fail("the disk is full");
+    }
+    auto all = transport.connect(0, everybody());
+    try {
+      all->allGather(name, arena, arena + 64, 4);
+      ADD_FAILURE() << "the collective ended without rank 1";
+    } catch (const PeerError &e) {
+      EXPECT_STREQ(e.what(), "rank 1 failed: the disk is full");
+    }
+  });
+}
+
+int main(int argc, char **argv) {
+  testing::InitGoogleTest(&argc, argv);
+  int provided;
+  if (underMpirun())
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  int status = RUN_ALL_TESTS();
+  if (underMpirun())
+    MPI_Finalize();
+  return status;
+}
