@@ -12,7 +12,7 @@ import tempfile
 # Of safetensors, in the letters of Python's array.
 DTYPES = {"F64": "d", "F32": "f", "I64": "q", "I32": "i", "I16": "h", "I8": "b", "U8": "B", "BOOL": "B"}
 # Open MPI would bind one or two ranks to a core each, and the program's threads with them.
-MPIRUN = "mpirun --bind-to none -n 1"
+MPIRUN = "mpirun --bind-to none --oversubscribe"
 
 
 class Unreadable(Exception):

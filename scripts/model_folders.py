@@ -33,6 +33,11 @@ class Model:
         size = lambda f: "x".join(map(str, npy_shape(os.path.join(self.data, f))[1:]))
         return ",".join(f"{f[:-4]}:{size(f)}" for f in names)
 
+    def batch(self):
+        """Rows of a step: the first dimension of the labels, or of the only input."""
+        names = sorted(f for f in os.listdir(self.data) if f.endswith(".npy"))
+        return npy_shape(os.path.join(self.data, "labels.npy" if "labels.npy" in names else names[0]))[1]
+
     def settings(self, run_name):
         entry = self.reference["runs"][run_name]
         values = self.reference["optimizers"][entry["optimizer"]]

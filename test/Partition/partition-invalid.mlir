@@ -68,3 +68,12 @@ dist.mesh @mesh() micro_batches(2)
 func.func private @block(%x: tensor<4xf32> {dist.layout = #dist.layout<@mesh, [["a"]]>}) {
   return
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+func.func @step(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [["a", "time"], []]>}) -> tensor<4x2xf32> {
+  // expected-error@+1 {{gathers dimension 0 over ["a", "time"]; micro-batches are the outermost pieces of a dimension}}
+  %0 = dist.reshard %x to <@mesh, [[], []]> : tensor<4x2xf32>
+  return %0 : tensor<4x2xf32>
+}

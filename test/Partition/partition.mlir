@@ -42,11 +42,13 @@ func.func @step(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [[], []]>
 
 // -----
 
-// The axes of a mesh in space work the same way.
+// The axes of a mesh in space work the same way. Pieces are contiguous: those of a later dimension are cut from a transposed value.
 dist.mesh @mesh("a" = 2, "b" = 3) micro_batches(2)
 // CHECK-LABEL: func.func @step
-// CHECK: dist.slice %{{.*}} dim 0 over @mesh ["time", "a"] : tensor<8x6xf32> -> tensor<2x6xf32>
-// CHECK: dist.slice %{{.*}} dim 1 over @mesh ["b"] : tensor<2x6xf32> -> tensor<2x2xf32>
+// CHECK: %[[ROWS:.*]] = dist.slice %{{.*}} dim 0 over @mesh ["time", "a"] : tensor<8x6xf32> -> tensor<2x6xf32>
+// CHECK: %[[TURNED:.*]] = nn.transpose %[[ROWS]] [1, 0]
+// CHECK: %[[PIECE:.*]] = dist.slice %[[TURNED]] dim 0 over @mesh ["b"] : tensor<6x2xf32> -> tensor<2x2xf32>
+// CHECK: nn.transpose %[[PIECE]] [1, 0]
 func.func private @block(%x: tensor<8x6xf32> {dist.layout = #dist.layout<@mesh, [["time", "a"], ["b"]]>}) {
   return
 }
@@ -96,4 +98,37 @@ func.func @step(%x: tensor<2x3x4xf32> {dist.layout = #dist.layout<@mesh, [[], []
   %0 = dist.reshard %x to <@mesh, [[], [], ["time"]]> : tensor<2x3x4xf32>
   call @block(%0) : (tensor<2x3x4xf32>) -> ()
   return
+}
+
+// -----
+
+// What is partial over time and over ranks is accumulated first, then reduced over all ranks at once.
+dist.mesh @mesh("a" = 2, "b" = 3) micro_batches(2)
+nn.parameter @w trainable : tensor<2xf32>, view strided<[1]> of "w" [2] init normal
+// CHECK-LABEL: func.func @step
+// CHECK: %[[PART:.*]] = call @block
+// CHECK: %[[OWN:.*]] = dist.all_reduce sum %[[PART]] over @mesh ["time"] : tensor<2xf32>
+// CHECK: %[[SUM:.*]] = dist.all_reduce sum %[[OWN]] over @mesh ["a", "b"] : tensor<2xf32>
+// CHECK: nn.set_parameter @w, %[[SUM]]
+func.func private @block() -> (tensor<2xf32> {dist.layout = #dist.layout<@mesh, [[]], partial <sum over "time">, <sum over "a">, <sum over "b">>}) {
+  %0 = nn.constant {dist.layouts = [#dist.layout<@mesh, [[]], partial <sum over "time">, <sum over "a">, <sum over "b">>]} dense<2.0> : tensor<2xf32>
+  return %0 : tensor<2xf32>
+}
+func.func @step() {
+  %0 = call @block() {dist.layouts = [#dist.layout<@mesh, [[]], partial <sum over "time">, <sum over "a">, <sum over "b">>]} : () -> tensor<2xf32>
+  %1 = dist.reshard %0 to <@mesh, [[]]> : tensor<2xf32>
+  nn.set_parameter @w, %1 : tensor<2xf32>
+  return
+}
+
+// -----
+
+// The ranks' pieces of a micro-batch lie side by side: they are gathered first, then put together over time.
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// CHECK-LABEL: func.func @step
+// CHECK: %[[ROWS:.*]] = dist.all_gather %{{.*}} dim 0 over @mesh ["a"] : tensor<1x2xf32> -> tensor<2x2xf32>
+// CHECK: dist.all_gather %[[ROWS]] dim 0 over @mesh ["time"] : tensor<2x2xf32> -> tensor<4x2xf32>
+func.func @step(%x: tensor<4x2xf32> {dist.layout = #dist.layout<@mesh, [["time", "a"], []]>}) -> tensor<4x2xf32> {
+  %0 = dist.reshard %x to <@mesh, [[], []]> : tensor<4x2xf32>
+  return %0 : tensor<4x2xf32>
 }

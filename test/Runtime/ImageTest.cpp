@@ -38,7 +38,7 @@ TEST(ImageTest, ChecksTheHeader) {
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.magic = 7; }),
             "program table: magic is 7, wanted 1414682183");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.version = 99; }),
-            "program table: version is 99, this runtime reads 1");
+            "program table: version is 99, this runtime reads 2");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.size = 8; }), "program table: size is 8, wanted 64");
   EXPECT_EQ(imageComplaint([](I &i, B &) {
               --i.n_strings;
@@ -220,6 +220,92 @@ TEST(ImageTest, ChecksRows) {
               b.trainRows[2].micro_batch = -1;
               b.tensors[9].batch_dim = b.tensors[10].batch_dim = -1;
             }),
+            "");
+}
+
+TEST(ImageTest, ChecksTheMesh) {
+  auto mesh = [](B &b) {
+    b.axes = {{b.string("a"), 2}, {b.string("b"), 3}};
+    b.config.ranks = 6;
+    b.groups = {{b.string("a,b"), b.pool({0, 1}), 2}};
+  };
+  auto with = [&](auto change) {
+    return complaint([&](B &b) {
+      mesh(b);
+      change(b);
+    });
+  };
+  EXPECT_EQ(with([](B &) {}), "");
+  EXPECT_EQ(with([](B &b) { b.config.ranks = 5; }),
+            "program table: the mesh has 6 ranks, the program 5");
+  EXPECT_EQ(with([](B &b) { b.axes[1].size = 1; }), "program table: axis 'b' has size 1");
+  EXPECT_EQ(with([](B &b) { b.groups[0].n_axes = 0; }).substr(0, 41),
+            "program table: group 'a,b' has 0 axes fro");
+  EXPECT_EQ(with([](B &b) { b.groups[0].axes = b.pool({1, 0}); }),
+            "program table: group 'a,b' has axis 0 of 2 after axis 1");
+  EXPECT_EQ(with([](B &b) { b.shifts = {{2, 4}}; }),
+            "program table: shift 0 is of 4 bytes along axis 2 of 2");
+  EXPECT_NE(with([](B &b) { b.args[0].n_shifts = 1; }).find("has 1 shifts from 0 of 0"),
+            std::string::npos);
+  auto shifted = [&](int64_t bytes) {
+    return with([&](B &b) {
+      b.shifts = {{0, bytes}};
+      b.args[0].n_shifts = 1;
+    });
+  };
+  EXPECT_NE(shifted(2).find("is shifted by 2 bytes, inside an element of 4"), std::string::npos);
+  EXPECT_NE(shifted(int64_t(1) << 40).find("is shifted out of the arena"), std::string::npos);
+  int64_t half = 0;
+  complaint([&](B &b) { half = b.config.arena_bytes / 2; });
+  EXPECT_NE(shifted(half).find("does not fit into the arena"), std::string::npos);
+}
+
+TEST(ImageTest, ChecksCollectives) {
+  auto with = [](int64_t action, auto change) {
+    return complaint([&](B &b) {
+      b.axes = {{b.string("a"), 2}};
+      b.config.ranks = 2;
+      b.groups = {{b.string("a"), b.pool({0}), 1}};
+      int64_t in = b.allocate(64), out = b.allocate(128), first = static_cast<int64_t>(b.args.size());
+      int64_t bytes = action == GALVATRON_RT_ACTION_ALL_GATHER ? 128 : 64;
+      b.args.push_back({in, 64, GALVATRON_RT_ACCESS_READ, GALVATRON_RT_F32, 0, 0, 0});
+      b.args.push_back({out, bytes, GALVATRON_RT_ACCESS_WRITE, GALVATRON_RT_F32, 0, 0, 0});
+      int64_t monoid = action == GALVATRON_RT_ACTION_ALL_REDUCE ? GALVATRON_RT_MONOID_SUM : -1;
+      b.trainRows.push_back({action, -1, -1, first, 2, -1, -1, b.string("all"), 0, monoid});
+      change(b, b.trainRows.back(), b.args[b.args.size() - 2], b.args.back());
+    });
+  };
+  auto reduce = [&](auto change) { return with(GALVATRON_RT_ACTION_ALL_REDUCE, change); };
+  auto gather = [&](auto change) { return with(GALVATRON_RT_ACTION_ALL_GATHER, change); };
+  using Row = galvatron_rt_row_record;
+  using Arg = galvatron_rt_arg_record;
+  auto ends = [](const std::string &text, const std::string &end) {
+    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0
+               ? std::string()
+               : text;
+  };
+  EXPECT_EQ(reduce([](B &, Row &, Arg &, Arg &) {}), "");
+  EXPECT_EQ(reduce([](B &, Row &, Arg &in, Arg &out) { out.offset = in.offset; }), "");
+  EXPECT_EQ(gather([](B &, Row &, Arg &, Arg &) {}), "");
+  EXPECT_EQ(ends(reduce([](B &, Row &row, Arg &, Arg &) { row.group = 1; }), "is over group 1 of 1"), "");
+  EXPECT_EQ(ends(reduce([](B &, Row &row, Arg &, Arg &) { row.n_args = 1; }),
+                 "has 1 args, a collective has 2"),
+            "");
+  EXPECT_EQ(ends(reduce([](B &, Row &row, Arg &, Arg &) { row.monoid = 3; }), "has monoid 3"), "");
+  EXPECT_EQ(ends(reduce([](B &, Row &, Arg &in, Arg &out) { in.dtype = out.dtype = GALVATRON_RT_I1; }),
+                 "reduces i1"),
+            "");
+  EXPECT_EQ(ends(gather([](B &, Row &, Arg &, Arg &out) { out.bytes = 64; }),
+                 "reads 64 bytes of f32 and writes 64 of f32"),
+            "");
+  EXPECT_EQ(ends(reduce([](B &b, Row &, Arg &in, Arg &) {
+                   b.shifts = {{0, 0}};
+                   in.n_shifts = 1;
+                 }),
+                 "has an argument that is shifted"),
+            "");
+  EXPECT_EQ(ends(gather([](B &, Row &, Arg &in, Arg &out) { out.offset = in.offset; }),
+                 "has arguments that overlap"),
             "");
 }
 

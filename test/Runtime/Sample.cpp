@@ -113,6 +113,8 @@ void addMatmul(ImageBuilder &b, galvatron_rt_matmul_record record, const char *n
 void buildSample(ImageBuilder &b, const SampleOptions &options) {
   b.config.threads = options.threads;
   b.config.ranks = options.ranks;
+  if (options.ranks > 1)
+    b.axes.push_back({b.string("a"), options.ranks});
   b.config.optimizer = options.noOptimizer ? GALVATRON_RT_OPTIMIZER_NONE
                        : options.adamw     ? GALVATRON_RT_OPTIMIZER_ADAMW
                                            : GALVATRON_RT_OPTIMIZER_SGD;

@@ -148,3 +148,57 @@ pipe.table @train stage(0) micro_batches(2) {
   // expected-error@+1 {{hands out pieces along dimension 2 of a tensor of rank 2}}
   pipe.output "y" micro_batch(0) dim(2), %x : tensor<4x4xf32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  // expected-error@+1 {{names axis "b", which @mesh does not have}}
+  %x = pipe.input "x" over @mesh ["b"] : tensor<4x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // expected-error@+1 {{is over ["time"]; a row is over axes of ranks}}
+  %y = pipe.all_reduce sum %x over @mesh ["time"] : tensor<4x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xi1>
+  // expected-error@+1 {{combines elements of type i1}}
+  %y = pipe.all_reduce sum %x over @mesh ["a"] : tensor<4x4xi1>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // expected-error@+1 {{'product' is no monoid; sum, max and min are}}
+  %y = pipe.all_reduce product %x over @mesh ["a"] : tensor<4x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // expected-error@+1 {{makes a 'tensor<12x4xf32>' of 2 pieces of type 'tensor<4x4xf32>'}}
+  %y = pipe.all_gather %x over @mesh ["a"] : tensor<4x4xf32> -> tensor<12x4xf32>
+}
+
+// -----
+
+// The second rank's piece would end behind the value.
+dist.mesh @mesh("a" = 2) micro_batches(2)
+pipe.table @train stage(0) micro_batches(2) {
+  %x = pipe.input "x" : tensor<6x4xf32>
+  // expected-error@+1 {{takes rows up to 8 of a value that has 6}}
+  %y = pipe.piece %x micro_batch(1) over @mesh ["a"] : tensor<6x4xf32> -> tensor<2x4xf32>
+}

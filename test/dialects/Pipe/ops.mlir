@@ -1,6 +1,7 @@
 // Every op of the dialect, printed and read back.
 // RUN: galvatron-opt %s | galvatron-opt | FileCheck %s
 
+dist.mesh @mesh("a" = 2) micro_batches(2)
 nn.parameter @w trainable : tensor<4x4xf32>, view strided<[4, 1]> of "w" [4, 4] init normal
 
 func.func private @mask(%ids: tensor<4x4xf32>) -> tensor<4x4xf32>
@@ -23,6 +24,14 @@ pipe.table @train stage(0) micro_batches(2) {
   %x = pipe.input "x" micro_batch(1) : tensor<2x4xf32>
   // CHECK: %[[PIECE:.*]] = pipe.piece %[[MASK]] micro_batch(1) : tensor<4x4xf32> -> tensor<2x4xf32>
   %piece = pipe.piece %mask micro_batch(1) : tensor<4x4xf32> -> tensor<2x4xf32>
+  // CHECK: %[[OWN:.*]] = pipe.input "x" micro_batch(1) over @mesh ["a"] : tensor<1x4xf32>
+  %own = pipe.input "x" micro_batch(1) over @mesh ["a"] : tensor<1x4xf32>
+  // CHECK: %[[MINE:.*]] = pipe.piece %[[MASK]] over @mesh ["a"] : tensor<4x4xf32> -> tensor<2x4xf32>
+  %mine = pipe.piece %mask over @mesh ["a"] : tensor<4x4xf32> -> tensor<2x4xf32>
+  // CHECK: pipe.all_reduce max %[[MINE]] over @mesh ["a"] : tensor<2x4xf32>
+  %most = pipe.all_reduce max %mine over @mesh ["a"] : tensor<2x4xf32>
+  // CHECK: pipe.all_gather %[[OWN]] over @mesh ["a"] micro_batch(1) : tensor<1x4xf32> -> tensor<2x4xf32>
+  %rows = pipe.all_gather %own over @mesh ["a"] micro_batch(1) : tensor<1x4xf32> -> tensor<2x4xf32>
   // CHECK: %[[PLACED:.*]] = pipe.place %[[PIECE]] micro_batch(0) : tensor<2x4xf32> -> tensor<4x4xf32>
   %placed0 = pipe.place %piece micro_batch(0) : tensor<2x4xf32> -> tensor<4x4xf32>
   // CHECK: pipe.place %[[PIECE]] into %[[PLACED]] micro_batch(1) : tensor<2x4xf32> -> tensor<4x4xf32>

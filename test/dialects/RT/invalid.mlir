@@ -213,3 +213,83 @@ rt.program @p threads 1 cpu "x86-64-v3" optimizer "sgd" micro_batches 1 {
     rt.run @f outs(%x, %x : !rt.buffer<4xf32>, !rt.buffer<4xf32>)
   }
 }
+
+// -----
+
+func.func @view_with_an_axis_too_many(%x: !rt.buffer<8xf32>) {
+  // expected-error@+1 {{has 2 axes and 1 strides}}
+  %y = rt.view %x axes [0, 1] strides [4] : <8xf32> to <2xf32>
+  return
+}
+
+// -----
+
+func.func @view_inside_an_element(%x: !rt.buffer<8xf32>) {
+  // expected-error@+1 {{has a stride of 6 bytes for elements of 4}}
+  %y = rt.view %x axes [0] strides [6] : <8xf32> to <2xf32>
+  return
+}
+
+// -----
+
+// expected-error@+1 {{has 2 axis names and 1 sizes}}
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a", "b"] [2] {
+}
+
+// -----
+
+// expected-error@+1 {{has an axis of size 1; an axis has at least 2 points}}
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [1] {
+}
+
+// -----
+
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a", "b"] [2, 2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    // expected-error@+1 {{is over axes [1, 0] of a mesh of 2; axes ascend}}
+    rt.all_reduce sum %x into %x axes [1, 0] : <8xf32>, <8xf32>
+  }
+}
+
+// -----
+
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    %y = rt.slot "y" : <9xf32>
+    // expected-error@+1 {{reads '!rt.buffer<8xf32>' and writes '!rt.buffer<9xf32>'}}
+    rt.all_reduce sum %x into %y axes [0] : <8xf32>, <9xf32>
+  }
+}
+
+// -----
+
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xi1>
+    // expected-error@+1 {{combines elements of type 'i1'}}
+    rt.all_reduce sum %x into %x axes [0] : <8xi1>, <8xi1>
+  }
+}
+
+// -----
+
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    // expected-error@+1 {{gathers into what it reads}}
+    rt.all_gather %x into %x axes [0] : <8xf32>, <8xf32>
+  }
+}
+
+// -----
+
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    %y = rt.slot "y" : <24xf32>
+    // expected-error@+1 {{makes '!rt.buffer<24xf32>' of 2 times '!rt.buffer<8xf32>'}}
+    rt.all_gather %x into %y axes [0] : <8xf32>, <24xf32>
+  }
+}

@@ -38,6 +38,8 @@ func.func @on_buffers(%x: !rt.buffer<256x64xf32>, %w: !rt.buffer<64x192xf32>, %b
   rt.scatter_add_rows %x by %ids into %table : <256x64xf32>, <256xi64>, <211x64xf32>
   // CHECK: rt.view %{{.*}} at 16 : <256x64xf32> to <4xf32>
   %piece = rt.view %x at 16 : <256x64xf32> to <4xf32>
+  // CHECK: rt.view %{{.*}} at 16 axes [0] strides [32] : <256x64xf32> to <4xf32>
+  %own = rt.view %x at 16 axes [0] strides [32] : <256x64xf32> to <4xf32>
   %z = rt.temporary : <4xf32>
   // CHECK: rt.parallel_for @kernel_0 ins(%{{.*}} : !rt.buffer<4xf32>) outs(%{{.*}} : !rt.buffer<4xf32>)
   rt.parallel_for @kernel_0 ins(%piece : !rt.buffer<4xf32>) outs(%z : !rt.buffer<4xf32>)
@@ -55,8 +57,8 @@ func.func @convolution(%x: !rt.buffer<8x3x16x16xf32>, %w: !rt.buffer<16x3x4x4xf3
 
 func.func private @step(!rt.buffer<64x192xf32>, !rt.buffer<8xi64>, !rt.buffer<64x192xf32>, !rt.buffer<f32>)
 
-// CHECK-LABEL: rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 arena 1048576
-rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 arena 1048576 {
+// CHECK-LABEL: rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 mesh ["a", "b"] [3, 2] arena 1048576
+rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 mesh ["a", "b"] [3, 2] arena 1048576 {
   // CHECK: rt.parameter @w at 0 : <64x192xf32>
   %w = rt.parameter @w at 0 : <64x192xf32>
   // CHECK: rt.tensor input "x" at 49152 : <8xi64>
@@ -69,6 +71,11 @@ rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 ar
     // CHECK: rt.run @step micro_batch 0 ins({{.*}}) outs({{.*}}) frame 131072
     rt.run @step micro_batch 0 ins(%w, %x : !rt.buffer<64x192xf32>, !rt.buffer<8xi64>)
       outs(%g, %loss : !rt.buffer<64x192xf32>, !rt.buffer<f32>) frame 131072
+    // CHECK: rt.all_reduce sum %{{.*}} into %{{.*}} axes [0, 1] : <64x192xf32>, <64x192xf32>
+    rt.all_reduce sum %g into %g axes [0, 1] : <64x192xf32>, <64x192xf32>
+    %all = rt.slot "all" : <128x192xf32>
+    // CHECK: rt.all_gather %{{.*}} into %{{.*}} axes [1] micro_batch 0 : <64x192xf32>, <128x192xf32>
+    rt.all_gather %g into %all axes [1] micro_batch 0 : <64x192xf32>, <128x192xf32>
     // CHECK: rt.gradient @w,
     rt.gradient @w, %g : <64x192xf32>
     // CHECK: rt.publish_gradients
