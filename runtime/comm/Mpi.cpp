@@ -85,6 +85,7 @@ private:
       if (done)
         return;
       if (secondsNow() > deadline)
+        // untested: a collective that was given up leaves MPI, and the tests after it, undefined
         fail("the ", what, " of '", name.value, "' over ", name.axes, " did not end within ",
              timeout, " seconds");
       timespec rest{0, pause};

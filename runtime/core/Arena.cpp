@@ -56,6 +56,7 @@ void Arena::share() {
     munmap(mapping, mappedBytes);
     if (file >= 0)
       close(file);
+    // untested: it needs a kernel that cannot give memory that it has
     fail("cannot allocate ", bytesText(bytes), " for tensors that ranks share: ",
          std::strerror(code));
   }
@@ -71,6 +72,7 @@ Arena::Arena(int64_t process, int64_t descriptor, int64_t bytes)
   int code = errno;
   close(opened);
   if (mapping == MAP_FAILED)
+    // untested: what was opened is another rank's memory
     fail("cannot map '", path, "': ", std::strerror(code));
   begin = static_cast<char *>(mapping);
 }
