@@ -20,7 +20,10 @@ def NN_Number : StaticShapeTensorOf<[F32, I64]>;
 def NN_Tensor : StaticShapeTensorOf<[F32, I64, I1]>;
 def NN_Scalar : Type<And<[NN_Float.predicate, HasAnyRankOfPred<[0]>]>, "f32 scalar tensor", "::mlir::RankedTensorType">,
     BuildableType<"::mlir::RankedTensorType::get({}, $_builder.getF32Type())">;
-def NN_Hyper : Type<And<[NN_Float.predicate, HasAnyRankOfPred<[1]>]>, "f32 tensor of rank 1", "::mlir::RankedTensorType">;
+// GALVATRON_RT_HYPER_COUNT of them
+def NN_Hyper : Type<And<[NN_Float.predicate, HasAnyRankOfPred<[1]>,
+    CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getNumElements() == 16">]>,
+    "f32 tensor of the 16 scalars of a step", "::mlir::RankedTensorType">;
 
 class NN_Op<string mnemonic, list<Trait> traits = []> : Op<NN_Dialect, mnemonic, traits>;
 

@@ -14,6 +14,7 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def Pipe_Dialect : Dialect {
   let name = "pipe";
   let cppNamespace = "::galvatron::pipe";
+  let dependentDialects = ["::galvatron::dist::DistDialect"];
   let summary = "Where and when: the order in which a stage runs its functions on its micro-batches";
   let description = [{
     `pipe` holds schedules as data:

@@ -14,6 +14,7 @@ include "mlir/IR/EnumAttr.td"
 def RT_Dialect : Dialect {
   let name = "rt";
   let cppNamespace = "::galvatron::rt";
+  let dependentDialects = ["::galvatron::dist::DistDialect"];
   let summary = "The border to the runtime: calls of its C ABI, and the program table";
   let description = [{
     `rt` is the last dialect of the column; from it come LLVM functions and one constant table:

@@ -84,6 +84,8 @@ bool widenBinding(int64_t threads) {
 
 } // namespace
 
+bool isFirstRank() { return environmentNumber("OMPI_COMM_WORLD_RANK", 0) == 0; }
+
 void settleThreads(const Image &image, char **argv) {
   if (std::getenv(startedAnew)) {
     unsetenv(startedAnew);

@@ -19,6 +19,9 @@ void checkProcessor(const Image &image);
 /// "2 threads on 1 core: ...", or "" if there is nothing to warn of.
 std::string threadWarning(const Image &image);
 
+/// Whether this process is the one that speaks where all ranks would say the same.
+bool isFirstRank();
+
 /// Whether standard output is a terminal that somebody may watch. mpirun gives its programs one of
 /// their own, wherever its own output goes; then mpirun's output is what counts.
 bool isWatched();

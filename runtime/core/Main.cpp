@@ -4,9 +4,11 @@
 #include "core/Memory.h"
 #include "core/Ranks.h"
 
+#include <chrono>
 #include <cstdio>
 #include <fcntl.h>
 #include <new>
+#include <thread>
 #include <unistd.h>
 
 using namespace galvatron_rt;
@@ -52,7 +54,7 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
       job.emplace(image);
     for (const std::string &warning :
          {threadWarning(image), memoryWarning(image.config().arena_bytes, readMachineMemory())})
-      if (!warning.empty())
+      if (!warning.empty() && isFirstRank())
         std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
     std::string ownWeights = executablePath(argv[0]) + ".safetensors";
     if (options.ranksAsThreads)
@@ -64,6 +66,13 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
       fail("standard output could not be written");
     return 0;
   } catch (const CommandLineExit &exit) {
+    // All ranks were given the same flags, and mpirun ends the others when one of them fails: the
+    // first rank's word must be out by then.
+    if (!isFirstRank()) {
+      if (exit.status != 0)
+        std::this_thread::sleep_for(std::chrono::seconds(2));
+      return exit.status;
+    }
     if (exit.status != 0) {
       printErrors(program, exit.text);
       return exit.status;

@@ -4,8 +4,8 @@
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan=ranks=0 2>&1 | FileCheck %s --check-prefix=NOBODY
 // NOBODY: error: a step has at least 1 rank, not 0
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan=ranks=3 2>&1 | FileCheck %s --check-prefix=THREE
-// THREE: error: 3 ranks do not divide a batch of 8 rows; 1, 2, 4 or 8 do
-// RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=4 micro-batches=4" 2>&1 | FileCheck %s --check-prefix=FEW
+// THREE: error: 3 ranks do not divide a batch of 4 rows; 1, 2 or 4 do
+// RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=2 micro-batches=4" 2>&1 | FileCheck %s --check-prefix=FEW
 // FEW: error: 4 micro-batches do not divide a batch of 2 rows on each rank; 1 or 2 do
 
 // expected-error@+1 {{3 micro-batches do not divide a batch of 8 rows; 1, 2, 4 or 8 do}}

@@ -247,8 +247,9 @@ TEST(ImageTest, ChecksTheMesh) {
             "program table: shift 0 is of 4 bytes along axis 2 of 2");
   EXPECT_NE(with([](B &b) { b.args[0].n_shifts = 1; }).find("has 1 shifts from 0 of 0"),
             std::string::npos);
-  auto shifted = [&](int64_t bytes) {
+  auto shifted = [&](int64_t bytes, int64_t offset = 0) {
     return with([&](B &b) {
+      b.args[0].offset += offset;
       b.shifts = {{0, bytes}};
       b.args[0].n_shifts = 1;
     });
@@ -257,7 +258,7 @@ TEST(ImageTest, ChecksTheMesh) {
   EXPECT_NE(shifted(int64_t(1) << 40).find("is shifted out of the arena"), std::string::npos);
   int64_t half = 0;
   complaint([&](B &b) { half = b.config.arena_bytes / 2; });
-  EXPECT_NE(shifted(half).find("does not fit into the arena"), std::string::npos);
+  EXPECT_NE(shifted(half, half).find("does not fit into the arena"), std::string::npos);
 }
 
 TEST(ImageTest, ChecksCollectives) {

@@ -521,7 +521,7 @@ func.func @cross_entropy_grad(%x: tensor<2x8xf32>, %l: tensor<2xi64>, %g: tensor
 // -----
 
 func.func @adamw(%p: tensor<2xf32>, %h: tensor<4x4xf32>, %c: tensor<f32>) {
-  // expected-error@+1 {{'nn.adamw' op operand #4 must be f32 tensor of rank 1, but got 'tensor<4x4xf32>'}}
+  // expected-error@+1 {{'nn.adamw' op operand #4 must be f32 tensor of the 16 scalars of a step, but got 'tensor<4x4xf32>'}}
   %0:3 = nn.adamw %p, %p, %p, %p, %h, %c decay : tensor<2xf32>, tensor<4x4xf32>
   return
 }
