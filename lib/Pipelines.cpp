@@ -41,6 +41,7 @@ static void addPlannedPasses(OpPassManager &pm, const PipelineOptions &options) 
   // Ranks are axes in space, micro-batches one in time; the batch is split over all of them.
   DistApplyPlanPassOptions plan;
   plan.ranks = options.ranks;
+  plan.tensor = options.tensor;
   plan.microBatches = options.microBatches;
   pm.addPass(createDistApplyPlanPass(plan));
   // Every call knows where and how it runs.

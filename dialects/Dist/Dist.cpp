@@ -79,6 +79,12 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, F
   return success();
 }
 
+LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t input, int64_t dim, ArrayAttr axes) {
+  if (!llvm::all_of(axes, [](Attribute axis) { return llvm::isa<StringAttr>(axis); })) // C1
+    return emitError() << "split of input " << input << ", dimension " << dim << " is over " << axes << ", which is no list of axis names";
+  return success();
+}
+
 int64_t LayoutAttr::getSplitDim(StringRef axis) {
   for (auto [i, dim] : llvm::enumerate(getDims()))
     for (Attribute name : llvm::cast<ArrayAttr>(dim))
@@ -156,12 +162,21 @@ LogicalResult StrategyOp::verifySymbolUses(SymbolTableCollection &symbols) {
       return emitOpError("gives role ") << role.getName() << " the value " << role.getValue() << ", which is no list of axes";
     if (failed(lookupMesh(*this, symbols, getMeshAttr(), axes))) // C1, C2
       return failure();
-    if (role.getName() != batchRole) // C3
-      return emitOpError("has an unknown role ") << role.getName() << "; known: \"" << batchRole << "\"";
+    if (role.getName() != batchRole && role.getName() != tensorRole) // C3
+      return emitOpError("has an unknown role ") << role.getName() << "; known: \"" << batchRole << "\", \"" << tensorRole << "\"";
     for (StringRef axis : axes.getAsValueRange<StringAttr>())
       if (!seen.insert(axis).second) // C4
         return emitOpError("gives axis \"") << axis << "\" two roles";
   }
+  DenseSet<std::pair<int64_t, Attribute>> split;
+  SmallVector<StringAttr> tensor = getRole(tensorRole);
+  for (auto entry : getSplits().value_or(ArrayAttr::get(getContext(), {})).getAsRange<SplitAttr>())
+    for (auto axis : entry.getAxes().getAsRange<StringAttr>()) {
+      if (!llvm::is_contained(tensor, axis)) // C5
+        return emitOpError("splits input ") << entry.getInput() << " over " << axis << ", which has not the role " << tensorRole;
+      if (!split.insert({entry.getInput(), axis}).second) // C6
+        return emitOpError("splits input ") << entry.getInput() << " over " << axis << " twice";
+    }
   return success();
 }
 

@@ -24,6 +24,8 @@ namespace galvatron::dist {
 inline constexpr llvm::StringLiteral timeAxis = "time";
 /// The role that splits dimension 0 of the model's inputs.
 inline constexpr llvm::StringLiteral batchRole = "batch";
+/// The role that splits what is inside a block.
+inline constexpr llvm::StringLiteral tensorRole = "tensor";
 
 // Attributes on ops of other dialects.
 inline constexpr llvm::StringLiteral strategyAttrName = "dist.strategy";

@@ -78,6 +78,20 @@ def Dist_LayoutAttr : Dist_Attr<"Layout", "layout"> {
   }];
 }
 
+def Dist_SplitAttr : Dist_Attr<"Split", "split"> {
+  let summary = "which axes split a dimension of an input of a block";
+  let description = [{
+    ```mlir
+    #dist.split<input 3, dim 2, ["b"]>   // the block's fourth input, its third dimension
+    ```
+    C1: axes is a list of names.
+  }];
+  let parameters = (ins "int64_t":$input, "int64_t":$dim, "::mlir::ArrayAttr":$axes);
+  let assemblyFormat = "`<` `input` $input `,` `dim` $dim `,` $axes `>`";
+  let genVerifyDecl = 1;
+}
+def Dist_SplitArrayAttr : TypedArrayAttrBase<Dist_SplitAttr, "list of splits">;
+
 // Symbols -----------------------------------------------------------------===//
 
 class Dist_SymbolUse<string mnemonic, list<Trait> traits = []> : Op<Dist_Dialect, mnemonic,
@@ -112,16 +126,20 @@ def Dist_MeshOp : Op<Dist_Dialect, "mesh", [Symbol]> {
 def Dist_StrategyOp : Dist_SymbolUse<"strategy", [Symbol]> {
   let summary = "what each axis is for, in the calls that name this strategy";
   let description = [{
-    A role is a name that propagation seeds layouts from: `batch` splits dimension 0 of the model's inputs.
-    A call without a strategy runs once a step, on whole values.
+    Roles say what an axis is for: `batch` splits dimension 0 of the model's inputs, `tensor` what is inside a block.
+    `splits` says which inputs of the block it splits, parameters above all: propagation finds the layouts of everything
+    else from these. A call without a strategy runs once a step.
 
     ```mlir
-    dist.strategy @s0 on @mesh {batch = ["time"]}
+    dist.strategy @s0 on @mesh {batch = ["time", "a"]}
+    dist.strategy @s1 on @mesh {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 2, ["b"]>]
     ```
     C1: the mesh exists. C2: each role is a list of axes of the mesh. C3: roles are known. C4: no axis has two roles.
+    C5: splits are over axes of the role tensor. C6: no axis splits an input twice.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$mesh, DictionaryAttr:$roles);
-  let assemblyFormat = "$sym_name `on` $mesh $roles attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$mesh, DictionaryAttr:$roles,
+                       OptionalAttr<Dist_SplitArrayAttr>:$splits);
+  let assemblyFormat = "$sym_name `on` $mesh $roles (`splits` $splits^)? attr-dict";
   let extraClassDeclaration = [{
     /// The axes of a role, outermost first.
     ::llvm::SmallVector<::mlir::StringAttr> getRole(::llvm::StringRef role);

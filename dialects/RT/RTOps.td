@@ -217,16 +217,17 @@ def RT_ProgramOp : RT_Op<"program", [Symbol, NoTerminator, SingleBlock, NoRegion
   let description = [{
     Declares the tensors of the arena that the runtime knows (`rt.parameter`, `rt.tensor`) and
     one `rt.table` per mode. `arena_bytes` is what each rank allocates, no more and no less. `mesh` names the axes that
-    the ranks fill, outermost first, and their sizes.
+    the ranks fill, outermost first, and their sizes. Parameters that ranks have pieces of are saved through `staging`.
     C1: as many names as sizes, each at least 2.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$threads, StrAttr:$cpu, StrAttr:$optimizer,
       I64Attr:$micro_batches, DefaultValuedAttr<StrArrayAttr, "{}">:$axis_names, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$axis_sizes,
-      OptionalAttr<RT_Bytes>:$arena_bytes);
+      OptionalAttr<RT_Bytes>:$arena_bytes, OptionalAttr<RT_Bytes>:$staging_bytes, OptionalAttr<RT_Bytes>:$staging_offset);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `threads` $threads `cpu` $cpu `optimizer` $optimizer `micro_batches` $micro_batches
-    (`mesh` $axis_names^ $axis_sizes)? (`arena` $arena_bytes^)? attr-dict-with-keyword $body
+    (`mesh` $axis_names^ $axis_sizes)? (`arena` $arena_bytes^)?
+    (`staging` $staging_bytes^ `at` $staging_offset)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
   let skipDefaultBuilders = 1;

@@ -150,13 +150,51 @@ struct DecomposeLogSoftmax : OpRewritePattern<LogSoftmaxOp> {
   }
 };
 
+/// A sum over all of a large tensor has two levels: of rows, in parallel, then of what these give.
+struct DecomposeFullReduce : OpRewritePattern<ReduceOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  // Rows of about this many elements are summed by one thread each; a dimension that would make them much longer is not part of
+  // them.
+  static constexpr int64_t rowElements = 1024, maxRowElements = 16 * rowElements;
+
+  /// `value` in another shape; what is computed element by element is computed in that shape.
+  static Value reshape(PatternRewriter &rewriter, Value value, ArrayRef<int64_t> shape) {
+    auto type = tensorType(value).clone(shape);
+    Operation *op = value.getDefiningOp();
+    if (!isa_and_nonnull<MulOp, AddOp, SubOp>(op) || !value.hasOneUse())
+      return rewriter.create<ReshapeOp>(value.getLoc(), type, value);
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(operand == op->getOperand(0) && !operands.empty() ? operands[0] : reshape(rewriter, operand, shape));
+    return rewriter.create(op->getLoc(), op->getName().getIdentifier(), operands, type, op->getAttrs())->getResult(0);
+  }
+
+  LogicalResult matchAndRewrite(ReduceOp op, PatternRewriter &rewriter) const override {
+    RankedTensorType type = tensorType(op.getOperand());
+    if (static_cast<int64_t>(op.getDims().size()) != type.getRank() || type.getNumElements() == 0)
+      return failure();
+    int64_t row = 1;
+    for (int64_t size : llvm::reverse(type.getShape()))
+      if (row == 1 || (row < rowElements && row * size <= maxRowElements))
+        row *= size;
+    int64_t rows = type.getNumElements() / row;
+    if (rows == 1)
+      return failure();
+    TensorBuilder t(rewriter, op);
+    Value flat = reshape(rewriter, op.getOperand(), {rows, row});
+    rewriter.replaceOp(op, t.reduce(op.getKind(), t.reduce(op.getKind(), flat, {1}), {0}));
+    return success();
+  }
+};
+
 struct DecomposePass : galvatron::impl::DecomposePassBase<DecomposePass> {
   using DecomposePassBase::DecomposePassBase;
 
   LogicalResult initialize(MLIRContext *context) override {
     RewritePatternSet owned(context);
     owned.add<DecomposeLayerNorm, DecomposeLayerNormGrad, DecomposeRmsNorm, DecomposeRmsNormGrad, DecomposeSoftmax,
-              DecomposeLogSoftmax>(context);
+              DecomposeLogSoftmax, DecomposeFullReduce>(context);
     populateDecomposeAttentionPatterns(owned);
     populateDecomposeTrainingPatterns(owned);
     patterns = std::move(owned);

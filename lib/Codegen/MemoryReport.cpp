@@ -134,6 +134,10 @@ void galvatron::printMemoryReport(rt::ProgramOp program, llvm::raw_ostream &stre
       fixed += alignToArena(tensor.getType().getBytes());
     }
   }
+  if (int64_t staging = program.getStagingBytes().value_or(0)) {
+    contents.add("pieces on their way to a file", Temporaries, staging);
+    fixed += staging;
+  }
   // The table that needs most, at the row where it does.
   rt::TableOp largest;
   int64_t most = 0, when = 0;

@@ -8,6 +8,8 @@
 
 #include "galvatron/Codegen/Passes.h"
 
+#include "dialects/Dist/Dist.h"
+#include "dialects/NN/NN.h"
 #include "galvatron/Codegen/MemoryReport.h"
 #include "galvatron/Codegen/Records.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -186,7 +188,27 @@ struct PlanMemoryPass : galvatron::impl::PlanMemoryPassBase<PlanMemoryPass> {
           cast<rt::RunOp>(buffer.op).setFrameAttr(offset);
       }
     }
+    if (int64_t staging = getStagingBytes(program->getParentOfType<ModuleOp>())) {
+      program.setStagingBytesAttr(builder.getI64IntegerAttr(staging));
+      program.setStagingOffsetAttr(builder.getI64IntegerAttr(fixed + shared));
+      shared += staging;
+    }
     program.setArenaBytesAttr(builder.getI64IntegerAttr(fixed + shared));
+  }
+
+  /// What tensors are saved through that ranks have pieces of: all of the largest, if it is small.
+  static int64_t getStagingBytes(ModuleOp module) {
+    constexpr int64_t most = 1 << 20;
+    int64_t bytes = 0;
+    for (auto parameter : module.getOps<nn::ParameterOp>()) {
+      if (!parameter->hasAttr(dist::layoutAttrName) || parameter.getKind() == nn::ParameterKind::State)
+        continue;
+      int64_t saved = 8; // i64 at most
+      for (int64_t size : parameter.getSavedShape())
+        saved *= size;
+      bytes = std::max(bytes, std::min(most, alignToArena(saved)));
+    }
+    return bytes;
   }
 };
 

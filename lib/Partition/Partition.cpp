@@ -180,6 +180,7 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
     }
     if (!ok)
       return signalPassFailure();
+    shrinkParameters(module);
     // The layouts of functions stay, for readers and for what packs parameters; those of ops have served.
     module.walk([](Operation *op) { op->removeAttr(dist::layoutsAttrName); });
     for (auto function : module.getOps<func::FuncOp>())
@@ -187,7 +188,51 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
         if (isa<nn::ShardingRuleInterface>(op))
           ok &= succeeded(verify(&op, /*verifyRecursively=*/false));
     if (!ok)
-      signalPassFailure();
+      return signalPassFailure();
+    mergeEqualFunctions(module);
+  }
+
+  /// A parameter that all steps read in pieces is stored in pieces.
+  static void shrinkParameters(ModuleOp module) {
+    SymbolTable symbols(module);
+    for (func::FuncOp step : getSteps(module))
+      for (auto read : step.getOps<nn::GetParameterOp>()) {
+        dist::LayoutAttr layout = getLayout(read.getResult());
+        if (!layout || layout.isWhole())
+          continue;
+        auto parameter = symbols.lookup<nn::ParameterOp>(read.getParameter());
+        parameter.setType(read.getType());
+        parameter->setAttr(dist::layoutAttrName, layout);
+      }
+  }
+
+  /// Functions that were told apart by where their operands come from may have come out the same.
+  static void mergeEqualFunctions(ModuleOp module) {
+    llvm::MapVector<Type, SmallVector<func::FuncOp>> kept;
+    DenseMap<StringAttr, StringAttr> mergedInto;
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+      if (!function.isPrivate() || function.isDeclaration())
+        continue;
+      auto isEqual = [&](func::FuncOp other) {
+        NamedAttrList attributes(function->getAttrs()), others(other->getAttrs());
+        for (NamedAttrList *list : {&attributes, &others})
+          list->erase(SymbolTable::getSymbolAttrName());
+        return attributes == others && OperationEquivalence::isRegionEquivalentTo(&function.getBody(), &other.getBody(),
+                                                                                  OperationEquivalence::IgnoreLocations);
+      };
+      SmallVector<func::FuncOp> &candidates = kept[function.getFunctionType()];
+      auto *found = llvm::find_if(candidates, isEqual);
+      if (found == candidates.end()) {
+        candidates.push_back(function);
+        continue;
+      }
+      mergedInto[function.getSymNameAttr()] = found->getSymNameAttr();
+      function.erase();
+    }
+    for (func::FuncOp step : getSteps(module))
+      for (auto call : step.getOps<func::CallOp>())
+        if (auto found = mergedInto.find(call.getCalleeAttr().getAttr()); found != mergedInto.end())
+          call.setCallee(found->second);
   }
 };
 

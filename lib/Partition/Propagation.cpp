@@ -2,6 +2,10 @@
 
 #include "Propagation.h"
 
+#include "llvm/ADT/MapVector.h"
+
+#include <map>
+
 using namespace mlir;
 using namespace galvatron;
 
@@ -15,16 +19,24 @@ func::FuncOp Propagation::getCallee(Operation *call) const {
   return symbols.lookup<func::FuncOp>(cast<func::CallOp>(call).getCallee());
 }
 
-/// Values of a step that are whole by themselves: inputs, parameters, constants, and what is computed once a step.
+/// Values of a step that are whole by themselves, of which a use can have a piece: inputs, constants, and what is computed once
+/// a step from inputs. Over the axes of rows also parameters and all that is computed once a step.
 bool Propagation::isSource(Value value) const {
   Operation *op = value.getDefiningOp();
   if (!op)
     return llvm::is_contained(steps, cast<BlockArgument>(value).getOwner()->getParentOp());
   if (!llvm::is_contained(steps, op->getParentOp()))
     return false;
-  if (isa<func::CallOp>(op))
-    return !hasStrategy(op);
+  if (auto call = dyn_cast<func::CallOp>(op))
+    return !isVisited(call);
+  if (isa<nn::GetParameterOp>(op))
+    return !isTensor;
   return !isa<nn::ShardingRuleInterface>(op) || op->getNumOperands() == 0;
+}
+
+/// Whether a call can work on pieces over the axis.
+bool Propagation::isVisited(func::CallOp call) const {
+  return hasStrategy(call) || (isTensor && !prepared.contains(call));
 }
 
 Propagation::State &Propagation::stateOf(Value value) {
@@ -52,6 +64,8 @@ void Propagation::dropAxis() {
       llvm::erase(axes, axis);
     llvm::erase_if(state.partial, [&](auto &entry) { return entry.first == axis; });
   }
+  for (auto &[op, split] : loops)
+    llvm::erase_if(split, [&](const Loop &loop) { return loop.first == axis; });
   isUnsplit = false;
 }
 
@@ -59,13 +73,14 @@ LogicalResult Propagation::run() {
   if (failed(collect()))
     return failure();
   // The axes of all strategies, outermost first.
-  SmallVector<StringAttr> axes;
-  for (auto strategy : module.getOps<dist::StrategyOp>())
-    for (StringAttr name : strategy.getRole(dist::batchRole))
-      if (!llvm::is_contained(axes, name))
-        axes.push_back(name);
-  for (StringAttr name : axes) {
+  llvm::MapVector<StringAttr, bool> axes;
+  for (StringRef role : {dist::batchRole, dist::tensorRole})
+    for (auto strategy : module.getOps<dist::StrategyOp>())
+      for (StringAttr name : strategy.getRole(role))
+        axes.insert({name, role == dist::tensorRole});
+  for (auto [name, isInside] : axes) {
     axis = name;
+    isTensor = isInside;
     pieces = mesh.getAxisSize(name);
     seed();
     while (!worklist.empty())
@@ -81,27 +96,84 @@ LogicalResult Propagation::run() {
   return success(ok);
 }
 
-/// Finds the steps and the functions they call with strategies, and gives each strategy functions of its own.
+namespace {
+/// Tells calls apart that are made once a step, by where their operands come from: only those of one origin are sure to have one
+/// layout. How many there are does not grow with the number of blocks.
+class Origins {
+public:
+  unsigned operator()(Value value) {
+    if (auto found = ofValue.find(value); found != ofValue.end())
+      return found->second;
+    std::vector<const void *> key{value.getType().getAsOpaquePointer()};
+    if (auto read = value.getDefiningOp<nn::GetParameterOp>()) {
+      std::vector<std::pair<const void *, const void *>> users;
+      for (OpOperand &use : value.getUses())
+        if (auto call = dyn_cast<func::CallOp>(use.getOwner()); call && hasStrategy(call))
+          users.emplace_back(call.getCalleeAttr().getAsOpaquePointer(), reinterpret_cast<const void *>(uintptr_t(use.getOperandNumber())));
+      llvm::sort(users);
+      users.erase(std::unique(users.begin(), users.end()), users.end());
+      for (auto [callee, number] : users)
+        key.insert(key.end(), {callee, number});
+    } else if (Operation *op = value.getDefiningOp()) {
+      auto call = dyn_cast<func::CallOp>(op);
+      key.push_back(call ? call.getCalleeAttr().getAsOpaquePointer() : op->getName().getAsOpaquePointer());
+      key.push_back(reinterpret_cast<const void *>(uintptr_t(cast<OpResult>(value).getResultNumber())));
+      if (!call)
+        for (Value operand : op->getOperands())
+          key.push_back(reinterpret_cast<const void *>(uintptr_t((*this)(operand))));
+    } else {
+      key.push_back(value.getAsOpaquePointer());
+    }
+    return ofValue[value] = numbers.try_emplace(key, numbers.size()).first->second;
+  }
+
+private:
+  DenseMap<Value, unsigned> ofValue;
+  std::map<std::vector<const void *>, unsigned> numbers;
+};
+} // namespace
+
+/// Finds the steps and the functions they call, and gives each strategy functions of its own. Over tensor axes functions that
+/// run once a step have layouts as well.
 LogicalResult Propagation::collect() {
   steps = getSteps(module);
-  DenseMap<Operation *, Attribute> strategyOf;
-  DenseMap<std::pair<Operation *, Attribute>, func::FuncOp> clones;
+  bool hasTensor = llvm::any_of(module.getOps<dist::StrategyOp>(),
+                                [](dist::StrategyOp strategy) { return !strategy.getRole(dist::tensorRole).empty(); });
+  using Key = std::vector<const void *>;
+  DenseMap<Operation *, Key> keyOf;
+  std::map<std::pair<Operation *, Key>, func::FuncOp> clones;
   for (func::FuncOp step : steps) {
-    for (auto call : step.getOps<func::CallOp>()) {
+    Origins origins;
+    DenseSet<Value> trained; // what depends on a parameter
+    for (Operation &op : step.front()) {
+      if (auto read = dyn_cast<nn::GetParameterOp>(op))
+        readsOf[read.getParameterAttr()].push_back(read);
+      bool isTrained = isa<nn::GetParameterOp>(op) ||
+                       llvm::any_of(op.getOperands(), [&](Value operand) { return trained.contains(operand); });
+      if (isTrained)
+        trained.insert(op.result_begin(), op.result_end());
+      auto call = dyn_cast<func::CallOp>(op);
+      if (!call)
+        continue;
+      if (!isTrained)
+        prepared.insert(call);
       func::FuncOp callee = getCallee(call);
-      Attribute strategy = call->getAttr(dist::strategyAttrName);
-      auto [found, isNew] = strategyOf.try_emplace(callee, strategy);
-      if (!isNew && found->second != strategy) {
-        func::FuncOp &clone = clones[{callee, strategy}];
+      Key key{call->getAttr(dist::strategyAttrName).getAsOpaquePointer()};
+      if (hasTensor && isTrained && !hasStrategy(call))
+        for (Value operand : call.getOperands())
+          key.push_back(reinterpret_cast<const void *>(uintptr_t(1 + origins(operand))));
+      auto [found, isNew] = keyOf.try_emplace(callee, key);
+      if (!isNew && found->second != key) {
+        func::FuncOp &clone = clones[{callee, key}];
         if (!clone) {
           clone = callee.clone();
           symbols.insert(clone, std::next(Block::iterator(callee))); // makes the name unique
-          strategyOf[clone] = strategy;
+          keyOf[clone] = key;
         }
         call.setCallee(clone.getSymName());
         callee = clone;
       }
-      if (strategy)
+      if (hasStrategy(call) || (hasTensor && isTrained))
         callsOf[callee].push_back(call);
     }
   }
@@ -153,19 +225,36 @@ nn::Rows Propagation::findRows(func::FuncOp step) const {
   return rows;
 }
 
-/// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role.
+/// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role, and what the strategy
+/// splits in the calls of a block.
 void Propagation::seed() {
   for (func::FuncOp step : steps) {
     nn::Rows rows = findRows(step);
     for (auto call : step.getOps<func::CallOp>()) {
       auto name = call->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
       auto strategy = name ? symbols.lookup<dist::StrategyOp>(name.getAttr()) : dist::StrategyOp();
-      if (!strategy || !llvm::is_contained(strategy.getRole(dist::batchRole), axis))
+      if (!strategy)
         continue;
-      for (auto [operand, argument] : llvm::zip(call.getOperands(), getCallee(call).getArguments()))
-        if (auto found = rows.find(operand); found != rows.end() && isSource(operand))
-          split(argument, found->second, call);
+      if (llvm::is_contained(strategy.getRole(dist::batchRole), axis))
+        for (auto [operand, argument] : llvm::zip(call.getOperands(), getCallee(call).getArguments()))
+          if (auto found = rows.find(operand); found != rows.end() && isSource(operand))
+            demand(argument, found->second, call);
+      if (call->hasAttr(dist::callAttrName) && strategy.getSplits())
+        seedSplits(call, strategy);
     }
+  }
+}
+
+void Propagation::seedSplits(func::CallOp call, dist::StrategyOp strategy) {
+  for (auto entry : strategy.getSplits()->getAsRange<dist::SplitAttr>()) {
+    if (!llvm::is_contained(entry.getAxes(), axis))
+      continue;
+    int64_t input = entry.getInput(), dim = entry.getDim();
+    if (input < 0 || input >= int64_t(call.getNumOperands()) || dim < 0 ||
+        dim >= nn::tensorType(call.getOperand(input)).getRank())
+      return conflict(call, "has no input " + Twine(input) + " with a dimension " + Twine(dim) + ", which " + strategy.getSymName() +
+                                " splits");
+    demand(getCallee(call).getArgument(input), dim, call);
   }
 }
 
@@ -178,14 +267,45 @@ int64_t Propagation::splitDim(Value value) const {
   return -1;
 }
 
-/// Splits dimension `dim` of `value`, as `by` asks.
-void Propagation::split(Value value, int64_t dim, Operation *by) {
+/// The loop of an op that an axis splits, if it splits one.
+std::optional<int64_t> Propagation::getLoop(Operation *op, StringAttr over) const {
+  auto found = loops.find(op);
+  if (found != loops.end())
+    for (auto [name, factor] : found->second)
+      if (name == over)
+        return factor;
+  return std::nullopt;
+}
+
+/// Has `value` made in pieces of dimension `dim`, as `by` reads it, where that is possible: whatever makes it is asked in turn.
+void Propagation::demand(Value value, int64_t dim, Operation *by) {
   int64_t now = splitDim(value);
-  if (now == dim)
+  if (now == dim || isSource(value))
     return;
-  if (now >= 0)
-    return conflict(by, "needs dimension " + Twine(dim) + " of a value split over \"" + axis.getValue() +
-                            "\" whose dimension " + Twine(now) + " is");
+  if (now >= 0) {
+    if (isOverTime())
+      conflict(by, "needs dimension " + Twine(dim) + " of a value split over \"" + axis.getValue() + "\" whose dimension " +
+                       Twine(now) + " is");
+    return;
+  }
+  Operation *op = value.getDefiningOp();
+  unsigned number = op ? cast<OpResult>(value).getResultNumber() : 0;
+  if (auto rule = dyn_cast_if_present<nn::ShardingRuleInterface>(op))
+    return assign(op, getSplitFactor(rule.getShardingRule().results[number], dim), by);
+  if (auto call = dyn_cast_if_present<func::CallOp>(op))
+    return demand(getCallee(call).front().getTerminator()->getOperand(number), dim, by);
+  // All steps read a parameter from one place.
+  if (auto read = dyn_cast_if_present<nn::GetParameterOp>(op)) {
+    for (nn::GetParameterOp other : readsOf.lookup(read.getParameterAttr()))
+      setSplit(other.getResult(), dim, by);
+    return;
+  }
+  setSplit(value, dim, by);
+}
+
+void Propagation::setSplit(Value value, int64_t dim, Operation *by) {
+  if (splitDim(value) >= 0)
+    return;
   State &state = stateOf(value);
   int64_t already = pieces;
   for (StringAttr other : state.dims[dim])
@@ -194,108 +314,116 @@ void Propagation::split(Value value, int64_t dim, Operation *by) {
     return conflict(by, "cuts a dimension of size " + Twine(size) + " into " + Twine(already) + " pieces over \"" +
                             axis.getValue() + "\", which does not divide it");
   state.dims[dim].push_back(axis);
-  enqueueAround(value);
-}
-
-void Propagation::enqueueAround(Value value) {
-  if (Operation *op = value.getDefiningOp())
+  if (Operation *op = value.getDefiningOp()) {
     worklist.insert(op);
-  else
+  } else {
     for (func::CallOp call : callsOf.lookup(cast<BlockArgument>(value).getOwner()->getParentOp()))
       worklist.insert(call);
+  }
   for (Operation *user : value.getUsers())
     worklist.insert(user);
 }
 
-/// A value outside a call and the argument or result inside have one layout, but what is whole anyway can be cut.
-void Propagation::agree(Operation *call, Value outside, Value inside) {
-  int64_t out = splitDim(outside), in = splitDim(inside);
-  if (out == in || isSource(outside))
+/// Splits a loop of an op: its results are made in pieces, and it asks for its operands in pieces.
+void Propagation::assign(Operation *op, int64_t factor, Operation *by) {
+  std::optional<int64_t> now = getLoop(op, axis);
+  if (factor < 0 || now == factor)
     return;
-  if (in < 0)
-    split(inside, out, call);
-  else
-    split(outside, in, call);
-}
-
-void Propagation::visit(Operation *op) {
-  if (auto call = dyn_cast<func::CallOp>(op)) {
-    if (!hasStrategy(call))
-      return;
-    func::FuncOp callee = getCallee(call);
-    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments()))
-      agree(call, operand, argument);
-    for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
-      agree(call, result, returned);
-  } else if (isa<func::ReturnOp>(op)) {
-    for (func::CallOp call : callsOf.lookup(op->getParentOp()))
-      worklist.insert(call);
-  } else if (auto rule = dyn_cast<nn::ShardingRuleInterface>(op)) {
-    visitRule(rule);
-  }
-}
-
-/// The factor that `axis` splits in an op, if it splits one.
-std::optional<int64_t> Propagation::splitFactor(Operation *op, const ShardingRule &rule) const {
-  for (auto [i, operand] : llvm::enumerate(op->getOperands()))
-    if (int64_t dim = splitDim(operand); dim >= 0 && !isSource(operand))
-      return getSplitFactor(rule.operands[i], dim);
-  for (auto [i, result] : llvm::enumerate(op->getResults()))
-    if (int64_t dim = splitDim(result); dim >= 0)
-      return getSplitFactor(rule.results[i], dim);
-  return std::nullopt;
-}
-
-void Propagation::visitRule(nn::ShardingRuleInterface op) {
-  ShardingRule rule = op.getShardingRule();
-  std::optional<int64_t> found = splitFactor(op, rule);
-  if (!found || *found < 0)
-    return;
-  int64_t factor = *found;
-  std::string name = " over \"" + axis.str() + "\"";
-  if (rule.factors[factor].kind == FactorKind::Whole && op->getNumOperands() == 0) {
+  auto interface = cast<nn::ShardingRuleInterface>(op);
+  ShardingRule rule = interface.getShardingRule();
+  std::string over = " over \"" + axis.str() + "\"";
+  // Over ranks the op can have its operands gathered, and what it makes cut.
+  auto refuse = [&](const Twine &reason) {
+    if (isOverTime())
+      conflict(op, reason);
+  };
+  bool isWhole = rule.factors[factor].kind == FactorKind::Whole;
+  if (isWhole && op->getNumOperands() == 0) {
     if (pieces > 1)
       outsiders.insert(op);
     return;
   }
-  if (rule.factors[factor].kind == FactorKind::Whole)
-    return conflict(op, "needs a dimension of size " + Twine(rule.factors[factor].size) + " whole that is split" + name);
-  if (rule.factors[factor].size % pieces)
-    return conflict(op, "cuts a loop of size " + Twine(rule.factors[factor].size) + " into " + Twine(pieces) +
-                            " pieces" + name + ", which does not divide it");
-  auto splitTensor = [&](Value value, const DimFactors &dims) {
-    for (int64_t dim = 0, rank = dims.size(); dim < rank; ++dim) {
-      if (!llvm::is_contained(dims[dim], factor))
-        continue;
-      if (dims[dim].front() != factor)
-        conflict(op, "merges a dimension that is split" + name + " into the inside of another");
-      else if (!isSource(value))
-        split(value, dim, op);
-    }
-    if (int64_t dim = splitDim(value); dim >= 0 && !isSource(value) && getSplitFactor(dims, dim) != factor)
-      conflict(op, "has two loops that are split" + name);
+  if (isWhole)
+    return refuse("needs a dimension of size " + Twine(rule.factors[factor].size) + " whole that is split" + over);
+  if (now)
+    return refuse("has two loops that are split" + over);
+  auto isInside = [&](const DimFactors &dims) {
+    return llvm::any_of(dims, [&](ArrayRef<int64_t> dim) { return llvm::is_contained(dim, factor) && dim.front() != factor; });
   };
-  for (auto [value, dims] : llvm::zip(op->getOperands(), rule.operands))
-    splitTensor(value, dims);
-  for (auto [value, dims] : llvm::zip(op->getResults(), rule.results))
-    splitTensor(value, dims);
+  if (llvm::any_of(rule.operands, isInside) || llvm::any_of(rule.results, isInside))
+    return refuse("merges a dimension that is split" + over + " into the inside of another");
+  int64_t already = pieces;
+  for (auto [other, split] : loops.lookup(op))
+    if (split == factor)
+      already *= mesh.getAxisSize(other);
+  if (rule.factors[factor].size % already)
+    return conflict(op, "cuts a loop of size " + Twine(rule.factors[factor].size) + " into " + Twine(already) + " pieces" + over +
+                            ", which does not divide it");
+  loops[op].emplace_back(axis, factor);
+  worklist.insert(op);
+  for (auto [result, dims] : llvm::zip(op->getResults(), rule.results))
+    for (int64_t dim = 0, rank = dims.size(); dim < rank; ++dim)
+      if (getSplitFactor(dims, dim) == factor)
+        setSplit(result, dim, by);
+}
+
+void Propagation::visit(Operation *op) {
+  if (auto call = dyn_cast<func::CallOp>(op))
+    visitCall(call);
+  else if (isa<func::ReturnOp>(op))
+    for (func::CallOp call : callsOf.lookup(op->getParentOp()))
+      worklist.insert(call);
+  else if (auto rule = dyn_cast<nn::ShardingRuleInterface>(op))
+    visitRule(rule);
+}
+
+/// A value outside a call and the argument or result inside have one layout where they can.
+void Propagation::visitCall(func::CallOp call) {
+  if (!isVisited(call))
+    return;
+  func::FuncOp callee = getCallee(call);
+  for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments())) {
+    if (isSource(operand))
+      continue;
+    if (int64_t inside = splitDim(argument); inside >= 0)
+      demand(operand, inside, call);
+    if (int64_t outside = splitDim(operand); outside >= 0)
+      demand(argument, outside, call);
+  }
+  for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
+    if (int64_t inside = splitDim(returned); inside >= 0)
+      setSplit(result, inside, call);
+}
+
+void Propagation::visitRule(nn::ShardingRuleInterface op) {
+  ShardingRule rule = op.getShardingRule();
+  for (auto [operand, dims] : llvm::zip(op->getOperands(), rule.operands))
+    if (int64_t dim = splitDim(operand); dim >= 0 && !isSource(operand))
+      assign(op, getSplitFactor(dims, dim), op);
+  std::optional<int64_t> factor = getLoop(op, axis);
+  if (!factor)
+    return;
+  for (auto [operand, dims] : llvm::zip(op->getOperands(), rule.operands))
+    for (int64_t dim = 0, rank = dims.size(); dim < rank; ++dim)
+      if (getSplitFactor(dims, dim) == *factor)
+        demand(operand, dim, op);
 }
 
 //===----------------------------------------------------------------------===//
 // What is partial
 //===----------------------------------------------------------------------===//
 
-std::optional<dist::Monoid> Propagation::partial(Value value) const {
+std::optional<dist::Monoid> Propagation::getPartial(Value value, StringAttr over) const {
   auto found = states.find(value);
   if (found != states.end())
     for (auto [name, monoid] : found->second.partial)
-      if (name == axis)
+      if (name == over)
         return monoid;
   return std::nullopt;
 }
 
 bool Propagation::makePartial(Value value, dist::Monoid monoid) {
-  if (partial(value) || splitDim(value) >= 0)
+  if (getPartial(value, axis) || splitDim(value) >= 0)
     return false;
   stateOf(value).partial.emplace_back(axis, monoid);
   return true;
@@ -303,10 +431,10 @@ bool Propagation::makePartial(Value value, dist::Monoid monoid) {
 
 /// Whether the op turns its partial operands into partial results: it is linear in all of them together. A zero is a
 /// partial sum as well as a whole one.
-bool Propagation::isLinear(Operation *op, const ShardingRule &rule) const {
+bool Propagation::isLinear(Operation *op, const ShardingRule &rule, StringAttr over) const {
   SmallVector<int64_t> operands;
   for (auto [i, operand] : llvm::enumerate(op->getOperands()))
-    if (auto monoid = partial(operand)) {
+    if (auto monoid = getPartial(operand, over)) {
       if (*monoid != dist::Monoid::Sum)
         return false;
       operands.push_back(i);
@@ -319,26 +447,28 @@ bool Propagation::isLinear(Operation *op, const ShardingRule &rule) const {
   });
 }
 
+/// Whether partial operands stay partial through an op. Over ranks they are combined before an op that makes several results of
+/// them, together larger: each would have to be.
+bool Propagation::isPassedOn(Operation *op, const ShardingRule &rule, StringAttr over) const {
+  int64_t before = 0, after = 0;
+  for (Value operand : op->getOperands())
+    if (getPartial(operand, over))
+      before += nn::tensorType(operand).getNumElements();
+  for (Value result : op->getResults())
+    after += nn::tensorType(result).getNumElements();
+  return before > 0 && isLinear(op, rule, over) && (over == dist::timeAxis || op->getNumResults() == 1 || after <= before);
+}
+
 /// Marks the partial results of an op; true if that is news.
 bool Propagation::transferPartial(Operation *op) {
-  bool changed = false;
-  if (auto call = dyn_cast<func::CallOp>(op)) {
-    if (!hasStrategy(call))
-      return false;
-    func::FuncOp callee = getCallee(call);
-    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments()))
-      if (auto monoid = partial(operand))
-        changed |= makePartial(argument, *monoid);
-    for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
-      if (auto monoid = partial(returned))
-        changed |= makePartial(result, *monoid);
-    return changed;
-  }
+  if (auto call = dyn_cast<func::CallOp>(op))
+    return isVisited(call) && transferPartialOfCall(call);
   auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
   if (!interface)
     return false;
+  bool changed = false;
   ShardingRule rule = interface.getShardingRule();
-  if (std::optional<int64_t> factor = splitFactor(op, rule); factor && *factor >= 0) {
+  if (std::optional<int64_t> factor = getLoop(op, axis)) {
     std::optional<dist::Monoid> monoid;
     switch (rule.factors[*factor].kind) {
     case FactorKind::ReductionSum:
@@ -358,11 +488,26 @@ bool Propagation::transferPartial(Operation *op) {
       for (auto [result, dims] : llvm::zip(op->getResults(), rule.results))
         if (llvm::none_of(dims, [&](ArrayRef<int64_t> dim) { return llvm::is_contained(dim, *factor); }))
           changed |= makePartial(result, *monoid);
-  } else if (llvm::any_of(op->getOperands(), [&](Value operand) { return partial(operand).has_value(); }) &&
-             isLinear(op, rule)) {
+  } else if (isPassedOn(op, rule, axis)) {
     for (Value result : op->getResults())
       changed |= makePartial(result, dist::Monoid::Sum);
   }
+  return changed;
+}
+
+/// Over ranks functions have whole arguments: a partial operand is combined before the call.
+bool Propagation::transferPartialOfCall(func::CallOp call) {
+  bool changed = false;
+  func::FuncOp callee = getCallee(call);
+  if (isOverTime())
+    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments()))
+      if (auto monoid = getPartial(operand, axis))
+        changed |= makePartial(argument, *monoid);
+  for (Operation &inner : callee.front())
+    changed |= transferPartial(&inner);
+  for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
+    if (auto monoid = getReturned(returned).getPartialOver(axis))
+      changed |= makePartial(result, *monoid);
   return changed;
 }
 
@@ -370,36 +515,31 @@ void Propagation::findPartial() {
   bool changed = true;
   while (changed) {
     changed = false;
-    for (func::FuncOp step : steps) {
-      for (Operation &op : step.front()) {
+    for (func::FuncOp step : steps)
+      for (Operation &op : step.front())
         changed |= transferPartial(&op);
-        if (auto call = dyn_cast<func::CallOp>(op); call && hasStrategy(call))
-          for (Operation &inner : getCallee(call).front())
-            changed |= transferPartial(&inner);
-      }
-    }
   }
 }
 
-/// Inside a function a partial value may only go through linear ops; calls must agree on what is partial.
+/// Over time, inside a function a partial value may only go through linear ops; calls must agree on what is partial.
 void Propagation::checkPartial() {
+  if (!isOverTime())
+    return;
   for (func::FuncOp function : functions) {
     for (Operation &op : function.front()) {
       auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
-      auto *found = llvm::find_if(op.getOpOperands(), [&](OpOperand &use) { return partial(use.get()).has_value(); });
+      auto *found = llvm::find_if(op.getOpOperands(), [&](OpOperand &use) { return getPartial(use.get(), axis).has_value(); });
       if (!interface || found == op.getOpOperands().end())
         continue;
-      ShardingRule rule = interface.getShardingRule();
-      std::optional<int64_t> factor = splitFactor(&op, rule);
-      if (!(factor && *factor >= 0) && isLinear(&op, rule))
+      if (!getLoop(&op, axis) && isLinear(&op, interface.getShardingRule(), axis))
         continue;
       conflict(&op, "needs all of operand #" + Twine(found->getOperandNumber()) + ", which is a partial " +
-                        dist::stringifyMonoid(*partial(found->get())) + " over \"" + axis.getValue() +
+                        dist::stringifyMonoid(*getPartial(found->get(), axis)) + " over \"" + axis.getValue() +
                         "\" until the last piece");
     }
     for (func::CallOp call : callsOf.lookup(function))
       for (auto [i, operand] : llvm::enumerate(call.getOperands()))
-        if (partial(function.getArgument(i)) && !partial(operand))
+        if (getPartial(function.getArgument(i), axis) && !getPartial(operand, axis))
           conflict(call, "has a whole operand #" + Twine(i) + " where another call of " + function.getSymName() +
                              " has a partial result over \"" + axis.getValue() + "\"");
   }
@@ -420,23 +560,55 @@ dist::LayoutAttr Propagation::toAttr(const State &state) const {
   return dist::LayoutAttr::get(context, FlatSymbolRefAttr::get(mesh.getSymNameAttr()), ArrayAttr::get(context, dims), partial);
 }
 
+Propagation::State Propagation::toState(dist::LayoutAttr layout) const {
+  State state;
+  for (Attribute dim : layout.getDims()) {
+    auto axes = cast<ArrayAttr>(dim).getAsRange<StringAttr>();
+    state.dims.emplace_back(axes.begin(), axes.end());
+  }
+  for (dist::PartialAttr entry : layout.getPartial())
+    state.partial.emplace_back(entry.getAxis(), entry.getMonoid());
+  return state;
+}
+
 dist::LayoutAttr Propagation::getLayout(Value value) const {
   auto found = states.find(value);
-  if (found == states.end() || isSource(value))
+  if (found == states.end())
     return getWholeLayout(mesh, nn::tensorType(value).getRank());
   State state = found->second;
   state.dims.resize(nn::tensorType(value).getRank());
   return toAttr(state);
 }
 
+/// The layout in which a function returns a value: what it combines for itself it returns combined.
+dist::LayoutAttr Propagation::getReturned(Value value) const {
+  State state = toState(getLayout(value));
+  llvm::erase_if(state.partial, [&](auto &entry) {
+    return entry.first != dist::timeAxis && llvm::any_of(value.getUses(), [&, name = entry.first](OpOperand &use) {
+             return isa<nn::ShardingRuleInterface>(use.getOwner()) && !getWanted(use).getPartialOver(name);
+           });
+  });
+  return toAttr(state);
+}
+
 dist::LayoutAttr Propagation::getWanted(OpOperand &use) const {
   Operation *op = use.getOwner();
-  dist::LayoutAttr have = getLayout(use.get());
-  if (isa<func::CallOp>(op) && hasStrategy(op))
-    return getLayout(getCallee(op).getArgument(use.getOperandNumber()));
-  dist::LayoutAttr whole = getWholeLayout(mesh, nn::tensorType(use.get()).getRank());
-  // What a step returns may be in pieces over time, which are handed out one by one; every rank has all of each.
+  dist::LayoutAttr have = getLayout(use.get()), whole = getWholeLayout(mesh, nn::tensorType(use.get()).getRank());
+  if (auto call = dyn_cast<func::CallOp>(op))
+    return callsOf.contains(getCallee(call)) ? getLayout(getCallee(call).getArgument(use.getOperandNumber())) : whole;
+  // A parameter is stored, and its gradient handed out, in the pieces in which it is read.
+  auto set = dyn_cast<nn::SetParameterOp>(op);
+  auto gradient = dyn_cast<nn::GradientOp>(op);
+  if (set || gradient) {
+    ArrayRef<nn::GetParameterOp> reads;
+    if (auto found = readsOf.find(set ? set.getParameterAttr() : gradient.getParameterAttr()); found != readsOf.end())
+      reads = found->second;
+    return reads.empty() ? whole : getLayout(nn::GetParameterOp(reads.front()).getResult());
+  }
   if (isa<func::ReturnOp>(op)) {
+    if (!llvm::is_contained(steps, op->getParentOp()))
+      return getReturned(use.get());
+    // What a step returns may be in pieces over time, which are handed out one by one; every rank has all of each.
     State returned;
     for (Attribute dim : have.getDims()) {
       auto &axes = returned.dims.emplace_back();
@@ -449,25 +621,17 @@ dist::LayoutAttr Propagation::getWanted(OpOperand &use) const {
   auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
   if (!interface)
     return whole;
-  // An op between calls: what it splits is split in every operand that has the loop, what it is linear in stays partial.
+  // What an op splits is split in every operand that has the loop, what it is linear in stays partial.
   ShardingRule rule = interface.getShardingRule();
   State wanted;
   const DimFactors &dims = rule.operands[use.getOperandNumber()];
   wanted.dims.resize(dims.size());
-  for (OpResult result : op->getResults()) {
-    dist::LayoutAttr layout = getLayout(result);
-    for (auto [dim, axes] : llvm::enumerate(layout.getDims()))
-      for (Attribute name : cast<ArrayAttr>(axes))
-        for (int64_t i = 0, rank = dims.size(); i < rank; ++i)
-          if (getSplitFactor(dims, i) == getSplitFactor(rule.results[result.getResultNumber()], dim) &&
-              !llvm::is_contained(wanted.dims[i], name))
-            wanted.dims[i].push_back(cast<StringAttr>(name));
-    for (dist::PartialAttr entry : layout.getPartial()) {
-      if (have.getPartialOver(entry.getAxis()))
-        wanted.partial.emplace_back(entry.getAxis(), entry.getMonoid());
-      else if (int64_t dim = have.getSplitDim(entry.getAxis()); dim >= 0)
-        wanted.dims[dim].push_back(entry.getAxis());
-    }
-  }
+  for (auto [name, factor] : loops.lookup(op))
+    for (int64_t dim = 0, rank = dims.size(); dim < rank; ++dim)
+      if (getSplitFactor(dims, dim) == factor)
+        wanted.dims[dim].push_back(name);
+  for (dist::PartialAttr entry : have.getPartial())
+    if (!getLoop(op, entry.getAxis()) && isPassedOn(op, rule, entry.getAxis()))
+      wanted.partial.emplace_back(entry.getAxis(), entry.getMonoid());
   return toAttr(wanted);
 }

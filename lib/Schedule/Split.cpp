@@ -1,10 +1,12 @@
 //===- Split.cpp - Steps become numbered calls with a phase ---------------===//
 //
 // A row of a table runs a function and nothing else, so arithmetic between calls
-// is outlined. With one stage there is nothing else to split.
+// is outlined, and functions are cut where ranks talk. With one stage there is
+// nothing else to split.
 //
 //===----------------------------------------------------------------------===//
 
+#include "CutFunctions.h"
 #include "Steps.h"
 #include "galvatron/Schedule/Passes.h"
 #include "mlir/IR/IRMapping.h"
@@ -73,6 +75,7 @@ void Outliner::outline(Operation *op) {
 
 class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
   void runOnOperation() override {
+    cutFunctionsAtMoves(getOperation());
     Outliner outliner(getOperation());
     bool ok = true;
     for (func::FuncOp step : getSteps(getOperation())) {
@@ -137,9 +140,13 @@ class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
           ok = false;
         }
       }
+      // The parts of a function that was cut are one call.
+      Attribute forward = call->getAttr(dist::callAttrName);
+      if (!number && forward)
+        number = numberOf.lookup(forward);
       if (!number)
         number = builder.getI64IntegerAttr(next++);
-      if (Attribute forward = call->getAttr(dist::callAttrName))
+      if (forward)
         numberOf[forward] = number;
       call->setAttr(callAttrName, number);
       call->setAttr(phaseAttrName, pipe::PhaseAttr::get(&getContext(), phase));

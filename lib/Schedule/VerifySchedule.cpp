@@ -55,15 +55,25 @@ SmallVector<std::pair<int64_t, int64_t>> TableVerifier::accumulates(pipe::RunOp 
   return pipe::getAccumulates(symbols.lookup(run.getCallee()));
 }
 
+/// The function of a row, or the one that it is a variant of.
+static Attribute getOrigin(pipe::RunOp run, SymbolTable &symbols) {
+  auto origin = symbols.lookup(run.getCallee())->getAttrOfType<StringAttr>(variantOfAttrName);
+  return origin ? origin : run.getCalleeAttr().getAttr();
+}
+
 /// Each call once for each micro-batch, in the order of phases.
 void TableVerifier::verifyRuns() {
-  llvm::MapVector<std::pair<unsigned, int64_t>, DenseMap<int64_t, pipe::RunOp>> runs; // by phase and call
+  // By phase, call and function: a call of a function that was cut runs each part once.
+  llvm::MapVector<std::pair<std::pair<unsigned, int64_t>, Attribute>, DenseMap<int64_t, pipe::RunOp>> runs;
+  DenseSet<std::pair<int64_t, int64_t>> forwards; // call and micro-batch
   bool finishing = false, running = false;
   for (auto run : table.getRows().front().getOps<pipe::RunOp>()) {
     pipe::Phase phase = run.getPhase();
     int64_t call = run.getCall(), microBatch = run.getMicroBatch().value_or(-1);
     auto name = [&]() { return (pipe::stringifyPhase(phase) + "(" + Twine(call) + ")").str(); };
-    if (!runs[{unsigned(phase), call}].try_emplace(microBatch, run).second) {
+    if (phase == pipe::Phase::Forward)
+      forwards.insert({call, microBatch});
+    if (!runs[{{unsigned(phase), call}, getOrigin(run, symbols)}].try_emplace(microBatch, run).second) {
       if (microBatch < 0)
         fail(run) << "runs " << name() << " a second time";
       else
@@ -76,34 +86,25 @@ void TableVerifier::verifyRuns() {
       fail(run) << "runs " << name() << " of micro-batch " << microBatch << " after the step has begun to finish";
     running |= each;
     finishing |= phase == pipe::Phase::Finish;
-    if (phase == pipe::Phase::Backward) {
-      auto forward = runs.find({unsigned(pipe::Phase::Forward), call});
-      if (forward == runs.end() || !forward->second.contains(microBatch))
-        fail(run) << "runs " << name() << " of micro-batch " << microBatch << " before its forward";
-    }
+    if (phase == pipe::Phase::Backward && !forwards.contains({call, microBatch}))
+      fail(run) << "runs " << name() << " of micro-batch " << microBatch << " before its forward";
   }
   for (auto &[key, byMicroBatch] : runs) {
-    auto phase = static_cast<pipe::Phase>(key.first);
+    auto phase = static_cast<pipe::Phase>(key.first.first);
     if (phase != pipe::Phase::Forward && phase != pipe::Phase::Backward)
       continue;
     for (int64_t m = 0, count = table.getMicroBatches(); m < count; ++m)
       if (!byMicroBatch.contains(m))
-        fail(table) << "never runs " << pipe::stringifyPhase(phase) << "(" << key.second << ") of micro-batch " << m;
+        fail(table) << "never runs " << pipe::stringifyPhase(phase) << "(" << key.first.second << ") of micro-batch " << m;
   }
-}
-
-/// The function of a row, or the one that it is a variant of.
-static Attribute getOrigin(pipe::RunOp run, SymbolTable &symbols) {
-  auto origin = symbols.lookup(run.getCallee())->getAttrOfType<StringAttr>(variantOfAttrName);
-  return origin ? origin : run.getCalleeAttr().getAttr();
 }
 
 /// Adds the functions of a call, of whatever micro-batch, and those results that are read of one.
 void TableVerifier::addUsed(pipe::TableOp table, SymbolTable &symbols, UsedResults &used) {
   auto runs = table.getRows().front().getOps<pipe::RunOp>();
-  DenseSet<std::pair<std::pair<unsigned, int64_t>, unsigned>> read; // by phase, call and result
-  auto keyOf = [](pipe::RunOp run, OpResult result) {
-    return std::pair(std::pair(unsigned(run.getPhase()), int64_t(run.getCall())), result.getResultNumber());
+  DenseSet<std::tuple<unsigned, int64_t, Attribute, unsigned>> read; // by phase, call, function and result
+  auto keyOf = [&](pipe::RunOp run, OpResult result) {
+    return std::tuple(unsigned(run.getPhase()), int64_t(run.getCall()), getOrigin(run, symbols), result.getResultNumber());
   };
   for (auto run : runs)
     for (OpResult result : run->getResults())

@@ -25,6 +25,14 @@ class VerifyScheduled : public galvatron::impl::VerifyScheduledPassBase<VerifySc
       step.emitOpError("is left after scheduling");
       ok = false;
     }
+    module.walk([&](func::FuncOp function) {
+      function.walk([&](Operation *op) {
+        if (!isa<dist::DistDialect>(op->getDialect()))
+          return;
+        op->emitOpError("is in a function that a table runs: functions hold no collective");
+        ok = false;
+      });
+    });
     SymbolTable symbols(module);
     DenseSet<Operation *> seen;
     module.walk([&](pipe::RunOp run) {

@@ -2,6 +2,7 @@
 
 #include "galvatron/Target/ProgramImage.h"
 
+#include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
 #include "galvatron/Codegen/Records.h"
 #include "mlir/IR/SymbolTable.h"
@@ -9,6 +10,7 @@
 #include "llvm/ADT/StringSwitch.h"
 
 #include <map>
+#include <set>
 
 using namespace mlir;
 using namespace galvatron;
@@ -26,6 +28,7 @@ private:
   int64_t addDims(ArrayRef<int64_t> values);
   int64_t addTensor(StringRef name, int64_t role, rt::BufferType type, int64_t offset, int64_t batchDim = -1);
   int64_t addSaved(nn::ParameterOp symbol);
+  void addSplits(int64_t tensor, nn::ParameterOp symbol);
   void addParameter(rt::ParameterOp op);
   void addStates();
   void addFunctions();
@@ -52,6 +55,7 @@ private:
   std::vector<galvatron_rt_tensor_record> tensors;
   std::vector<galvatron_rt_saved_record> saved;
   std::vector<galvatron_rt_view_record> views;
+  std::vector<galvatron_rt_split_record> splits;
   std::vector<galvatron_rt_alias_record> aliases;
   std::vector<galvatron_rt_state_record> states;
   std::vector<galvatron_rt_matmul_record> matmuls;
@@ -64,6 +68,7 @@ private:
   std::vector<galvatron_rt_shift_record> shifts;
   std::map<std::vector<int64_t>, int64_t> groupIndex; // by axes
   std::vector<galvatron_rt_config_record> config;
+  std::set<int64_t> splitAxes; // of parameters
   llvm::StringMap<SmallVector<nn::ParameterOp>> viewsOf; // parameters that show a saved tensor
   llvm::DenseSet<int64_t> aliasNames;
   llvm::StringMap<int64_t> savedIndex, tensorIndex, functionIndex, outputIndex;
@@ -132,6 +137,19 @@ static bool showsSame(nn::ParameterOp a, nn::ParameterOp b) {
   return key(a) == key(b);
 }
 
+/// Which piece of a parameter, or of what goes with it, a rank has.
+void ImageBuilder::addSplits(int64_t tensor, nn::ParameterOp symbol) {
+  auto layout = symbol->getAttrOfType<dist::LayoutAttr>(dist::layoutAttrName);
+  if (!layout)
+    return;
+  for (auto [dim, axes] : llvm::enumerate(layout.getDims()))
+    for (Attribute axis : cast<ArrayAttr>(axes)) {
+      int64_t number = llvm::find(program.getAxisNames(), axis) - program.getAxisNames().begin();
+      splits.push_back({tensor, static_cast<int64_t>(dim), number});
+      splitAxes.insert(number);
+    }
+}
+
 void ImageBuilder::addParameter(rt::ParameterOp op) {
   auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
   bool isState = symbol.getKind() == nn::ParameterKind::State;
@@ -140,6 +158,7 @@ void ImageBuilder::addParameter(rt::ParameterOp op) {
                                                                      : GALVATRON_RT_ROLE_PARAMETER;
   int64_t tensor = addTensor(op.getParameter(), role, op.getType(), *op.getOffset());
   tensorIndex[op.getParameter()] = tensor;
+  addSplits(tensor, symbol);
   if (isState)
     return;
   SmallVector<nn::ParameterOp> &earlier = viewsOf[symbol.getSaved()];
@@ -273,6 +292,7 @@ void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_reco
     } else if (auto gradient = dyn_cast<rt::GradientOp>(op)) {
       int64_t tensor = addTensor((gradient.getParameter() + ".grad").str(), GALVATRON_RT_ROLE_GRADIENT,
                                  gradient.getValue().getType(), getOffset(gradient.getValue()));
+      addSplits(tensor, symbols.lookup<nn::ParameterOp>(gradient.getParameter()));
       states.push_back({tensorIndex[gradient.getParameter()], GALVATRON_RT_STATE_GRADIENT, tensor});
     } else if (isa<rt::PublishGradientsOp>(op)) {
       rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients"), -1, -1});
@@ -317,6 +337,9 @@ void ImageBuilder::addConfig() {
                          .Default(GALVATRON_RT_OPTIMIZER_NONE);
   auto ignored = program->getAttrOfType<IntegerAttr>("ignored_label");
   record.ignored_label = ignored ? ignored.getInt() : -100;
+  record.staging_offset = program.getStagingOffset().value_or(0);
+  record.staging_bytes = program.getStagingBytes().value_or(0);
+  record.staging_group = splitAxes.empty() ? -1 : addGroup(SmallVector<int64_t>(splitAxes.begin(), splitAxes.end()));
   record.random_weights = info.randomSeed.has_value();
   record.random_seed = info.randomSeed.value_or(0);
   record.model_name = addString(info.modelName);
@@ -385,6 +408,7 @@ FailureOr<ProgramImage> ImageBuilder::build() {
   addSection(GALVATRON_RT_SECTION_TENSORS, tensors);
   addSection(GALVATRON_RT_SECTION_SAVED, saved);
   addSection(GALVATRON_RT_SECTION_VIEWS, views);
+  addSection(GALVATRON_RT_SECTION_SPLITS, splits);
   addSection(GALVATRON_RT_SECTION_ALIASES, aliases);
   addSection(GALVATRON_RT_SECTION_STATE, states);
   addSection(GALVATRON_RT_SECTION_MATMULS, matmuls);

@@ -10,6 +10,8 @@
 #include "galvatron_rt.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace galvatron;
 
@@ -19,10 +21,6 @@ namespace galvatron {
 } // namespace galvatron
 
 namespace {
-
-/// Rows of about this many elements are summed by one thread each; a dimension that would make them much longer is not
-/// part of them.
-constexpr int64_t rowElements = 1024, maxRowElements = 16 * rowElements;
 
 enum class Optimizer { AdamW, Sgd };
 
@@ -79,32 +77,17 @@ void OptimizerAdder::finish(func::FuncOp function, OpBuilder &body, ValueRange r
 Value OptimizerAdder::sumSquares(Value sum, nn::GradientOp gradient) {
   auto type = nn::tensorType(gradient.getValue());
   Location loc = step.getLoc();
-  func::FuncOp first;
-  func::FuncOp &function = sum ? squaredNorms[type] : first;
+  func::FuncOp &function = squaredNorms[type];
   if (!function) {
-    SmallVector<Type> inputs{type};
-    if (sum)
-      inputs.insert(inputs.begin(), scalar);
-    OpBuilder body = start(function, sum ? "add_squared_norm" + std::to_string(squaredNorms.size() - 1) : "squared_norm", loc, inputs);
-    Value g = function.getArguments().back();
-    int64_t row = 1;
-    for (int64_t size : llvm::reverse(type.getShape()))
-      if (row == 1 || (row < rowElements && row * size <= maxRowElements))
-        row *= size;
-    // Two levels: rows in parallel, then their sums.
-    auto rows = RankedTensorType::get({row ? type.getNumElements() / row : 0, row}, type.getElementType());
-    Value flat = body.create<nn::ReshapeOp>(loc, rows, g);
-    Value squares = body.create<nn::MulOp>(loc, rows, flat, flat);
-    Value perRow = body.create<nn::ReduceOp>(loc, nn::ReduceKind::Sum, squares, body.getDenseI64ArrayAttr({1}));
-    Value total = body.create<nn::ReduceOp>(loc, nn::ReduceKind::Sum, perRow, body.getDenseI64ArrayAttr({0}));
-    if (sum)
-      total = body.create<nn::AddOp>(loc, scalar, function.getArgument(0), total);
+    OpBuilder body = start(function, "squared_norm" + std::to_string(squaredNorms.size() - 1), loc, type);
+    Value g = function.getArgument(0), squares = body.create<nn::MulOp>(loc, type, g, g);
+    SmallVector<int64_t> all(type.getRank());
+    std::iota(all.begin(), all.end(), 0);
+    Value total = body.create<nn::ReduceOp>(loc, nn::ReduceKind::Sum, squares, body.getDenseI64ArrayAttr(all));
     finish(function, body, total, {});
   }
-  SmallVector<Value> operands{gradient.getValue()};
-  if (sum)
-    operands.insert(operands.begin(), sum);
-  return builder.create<func::CallOp>(gradient.getLoc(), function, operands).getResult(0);
+  Value own = builder.create<func::CallOp>(gradient.getLoc(), function, gradient.getValue()).getResult(0);
+  return sum ? builder.create<nn::AddOp>(gradient.getLoc(), scalar, sum, own) : own;
 }
 
 /// The norm, and what to multiply gradients with.

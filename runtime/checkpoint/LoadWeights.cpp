@@ -43,10 +43,11 @@ void fillTensor(galvatron_rt_context &context, int64_t saved, const PieceReader 
     char *data;
   };
   std::vector<Target> targets;
+  std::vector<int64_t> coordinates = image.coordinates(context.rank);
   for (const galvatron_rt_view_record &view : image.views)
     if (view.saved == saved)
       targets.push_back(
-          {makeCursor(image, view), static_cast<char *>(context.tensorData(view.tensor))});
+          {makeCursor(image, view, coordinates), static_cast<char *>(context.tensorData(view.tensor))});
   int64_t bytes = elementBytes(record.dtype);
   int64_t total = elementCount(image.dims(record), "a saved tensor");
   std::vector<char> piece(std::min(total, pieceElements) * bytes);

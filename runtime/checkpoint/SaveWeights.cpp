@@ -25,11 +25,46 @@ void gather(const char *tensor, char *out, const ViewCursor &cursor, int64_t cou
     gatherRun<char>(tensor, out, cursor, count);
 }
 
+/// Goes to the next place on a grid of these sizes, the last dimension counting fastest; false at
+/// its end.
+bool next(std::vector<int64_t> &place, const std::vector<int64_t> &sizes) {
+  for (size_t d = place.size(); d-- > 0;) {
+    if (++place[d] < sizes[d])
+      return true;
+    place[d] = 0;
+  }
+  return false;
+}
+
 } // namespace
 
-WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
-    : context(context), parts(context.image.saved.size()), buffer(1 << 20) {
+/// The pieces of all ranks, of which this one has one. What several have, the first of them gives.
+void WeightsSaver::addParts(const galvatron_rt_view_record &view, const void *data) {
   const Image &image = context.image;
+  std::vector<int64_t> place(static_cast<size_t>(image.axes.size()), 0), sizes(place.size(), 1);
+  for (const galvatron_rt_split_record &split : image.splits)
+    if (split.tensor == view.tensor) {
+      sizes[static_cast<size_t>(split.axis)] = image.axes[split.axis].size;
+      isSplit[static_cast<size_t>(view.saved)] = true;
+    }
+  std::vector<int64_t> mine = image.coordinates(context.rank);
+  do {
+    parts[static_cast<size_t>(view.saved)].push_back(
+        {makeCursor(image, view, place), place == mine ? static_cast<const char *>(data) : nullptr});
+  } while (next(place, sizes));
+}
+
+WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
+    : context(context), parts(context.image.saved.size()), isSplit(context.image.saved.size()) {
+  const Image &image = context.image;
+  if (image.splits.size()) {
+    buffer = context.arena.data() + image.config().staging_offset;
+    bufferBytes = image.config().staging_bytes;
+  } else {
+    own.resize(1 << 20);
+    buffer = own.data();
+    bufferBytes = static_cast<int64_t>(own.size());
+  }
   auto wanted = [&](int64_t saved) {
     int64_t savedKind = image.saved[saved].kind;
     return savedKind == GALVATRON_RT_SAVED_TRAINABLE ||
@@ -39,22 +74,20 @@ WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &pat
   for (const galvatron_rt_state_record &state : image.state)
     if (state.kind == GALVATRON_RT_STATE_GRADIENT)
       gradientOf[state.parameter] = state.tensor;
+  // A tensor that the loss does not depend on has no gradient (in PyTorch it is None); one of which
+  // only a part is used has zeros elsewhere.
+  std::vector<bool> hasData(image.saved.size());
   for (const galvatron_rt_view_record &view : image.views) {
     if (!view.primary || !wanted(view.saved))
       continue;
     int64_t source = kind == Kind::Gradients ? gradientOf[view.tensor] : view.tensor;
-    const void *data = source < 0 ? nullptr : context.tensorData(source);
-    parts[view.saved].push_back({makeCursor(image, view), static_cast<const char *>(data)});
+    if (source >= 0)
+      hasData[static_cast<size_t>(view.saved)] = true;
+    addParts(view, source < 0 ? nullptr : context.tensorData(source));
   }
-  // A tensor that the loss does not depend on has no gradient (in PyTorch it is None); one of which
-  // only a part is used has zeros elsewhere.
-  auto hasData = [&](int64_t saved) {
-    return std::any_of(parts[saved].begin(), parts[saved].end(),
-                       [](const Part &part) { return part.data != nullptr; });
-  };
   std::vector<SafeTensorsWriter::Entry> entries;
   auto add = [&](int64_t name, int64_t saved) {
-    if (!wanted(saved) || !hasData(saved))
+    if (!wanted(saved) || !hasData[static_cast<size_t>(saved)])
       return;
     Dims dims = image.dims(image.saved[saved]);
     entries.push_back({image.string(name), fileDtype(image.saved[saved].dtype),
@@ -65,17 +98,35 @@ WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &pat
     add(image.saved[i].name, i);
   for (const galvatron_rt_alias_record &alias : image.aliases)
     add(alias.name, alias.saved);
-  writer = std::make_unique<SafeTensorsWriter>(path, entries);
+  if (context.rank == 0)
+    writer = std::make_unique<SafeTensorsWriter>(path, entries);
+}
+
+/// Writes what is in the buffer. If ranks have pieces of it, every byte is that of one of them and
+/// zero on the others: their sum, as integers, is the whole.
+void WeightsSaver::flush(bool isShared, int64_t bytes) {
+  if (isShared) {
+    int64_t words = (bytes + 7) / 8;
+    std::memset(buffer + bytes, 0, static_cast<size_t>(words * 8 - bytes));
+    context.communicators[static_cast<size_t>(context.image.config().staging_group)]->allReduce(
+        {"a saved tensor", "the ranks that share it"}, buffer, buffer, words, GALVATRON_RT_I64,
+        GALVATRON_RT_MONOID_SUM);
+  }
+  if (writer)
+    writer->write(buffer, bytes);
 }
 
 void WeightsSaver::writeTensor(int64_t saved) {
+  bool isShared = isSplit[static_cast<size_t>(saved)];
+  if (!isShared && !writer)
+    return;
   const galvatron_rt_saved_record &record = context.image.saved[saved];
   int64_t bytes = elementBytes(record.dtype);
-  int64_t capacity = static_cast<int64_t>(buffer.size()) / bytes, filled = 0;
+  int64_t capacity = bufferBytes / bytes, filled = 0;
   int64_t left = elementCount(context.image.dims(record), "a saved tensor");
   for (Part &part : parts[saved])
     part.cursor.rewind();
-  // The views partition the tensor (the image was checked), so the next element is always some
+  // The pieces partition the tensor (the image was checked), so the next element is always some
   // run's first.
   while (left > 0) {
     Part *next = nullptr;
@@ -84,24 +135,26 @@ void WeightsSaver::writeTensor(int64_t saved) {
         next = &part;
     int64_t count = std::min(next->cursor.length(), capacity - filled);
     if (next->data)
-      gather(next->data, buffer.data() + filled * bytes, next->cursor, count, bytes);
+      gather(next->data, buffer + filled * bytes, next->cursor, count, bytes);
     else
-      std::memset(buffer.data() + filled * bytes, 0, static_cast<size_t>(count * bytes));
+      std::memset(buffer + filled * bytes, 0, static_cast<size_t>(count * bytes));
     next->cursor.advance(count);
     filled += count;
     left -= count;
     if (filled == capacity || left == 0) {
-      writer->write(buffer.data(), filled * bytes);
+      flush(isShared, filled * bytes);
       filled = 0;
     }
   }
 }
 
 void WeightsSaver::save() {
-  writer->begin();
+  if (writer)
+    writer->begin();
   for (int64_t saved : order)
     writeTensor(saved);
-  writer->commit();
+  if (writer)
+    writer->commit();
 }
 
 } // namespace galvatron_rt

@@ -86,11 +86,24 @@ void ViewCursor::advance(int64_t count) {
   finished = true;
 }
 
+static ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view, Dims shape,
+                             int64_t offset) {
+  return ViewCursor(
+      shape, image.dims(view.strides, shape.size()), offset,
+      elementCount(image.dims(image.saved[view.saved]), "a saved tensor"),
+      concat("program table: the view of tensor '", image.string(image.tensors[view.tensor].name), "'"));
+}
+
 ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view) {
-  const galvatron_rt_tensor_record &tensor = image.tensors[view.tensor];
-  return ViewCursor(image.dims(tensor), image.dims(view.strides, tensor.rank), view.offset,
-                    elementCount(image.dims(image.saved[view.saved]), "a saved tensor"),
-                    concat("program table: the view of tensor '", image.string(tensor.name), "'"));
+  std::vector<int64_t> shape = image.wholeShape(view.tensor);
+  return makeCursor(image, view, Dims(shape.data(), static_cast<int64_t>(shape.size())),
+                    view.offset);
+}
+
+ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view,
+                      const std::vector<int64_t> &coordinates) {
+  return makeCursor(image, view, image.dims(image.tensors[view.tensor]),
+                    image.pieceOffset(view, coordinates));
 }
 
 void checkPartition(const Image &image) {

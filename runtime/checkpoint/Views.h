@@ -48,9 +48,13 @@ private:
   bool finished = false;
 };
 
-/// A cursor for the view, over its PARAMETER or CONSTANT tensor (or one of the same shape, as its
+/// A cursor for the view, over its whole PARAMETER or CONSTANT tensor (or one of the same shape, as its
 /// gradient).
 ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view);
+
+/// The same over the piece that the rank with these coordinates has.
+ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view,
+                      const std::vector<int64_t> &coordinates);
 
 /// Throws an Error unless the primary views of each saved tensor partition it.
 void checkPartition(const Image &image);

@@ -30,7 +30,9 @@ void randomWeights(galvatron_rt_context &context);
 bool hasConstants(const Image &image);
 
 /// Writes parameters, or their gradients, as they are in the arena. Everything that allocates
-/// happens in the constructor.
+/// happens in the constructor. Where ranks have pieces, those that share parameters with the first
+/// rank call it together: each lays its pieces into a part of the file, the first writes what
+/// they make together. None has more than such a part.
 class WeightsSaver {
 public:
   enum class Kind { Parameters, Gradients };
@@ -39,17 +41,23 @@ public:
   void save();
 
 private:
-  void writeTensor(int64_t saved);
-
   struct Part {
     ViewCursor cursor;
-    const char *data; // NULL = zeros
+    const char *data; // NULL = zeros, or another rank has it
   };
+
+  void addParts(const galvatron_rt_view_record &view, const void *data);
+  void writeTensor(int64_t saved);
+  void flush(bool isShared, int64_t bytes);
+
   galvatron_rt_context &context;
   std::vector<std::vector<Part>> parts; // of each saved tensor
   std::vector<int64_t> order;           // saved tensor of each entry of the file
-  std::unique_ptr<SafeTensorsWriter> writer;
-  std::vector<char> buffer;
+  std::vector<bool> isSplit;            // of each saved tensor
+  std::unique_ptr<SafeTensorsWriter> writer; // of the first rank
+  std::vector<char> own;
+  char *buffer;
+  int64_t bufferBytes;
 };
 
 } // namespace galvatron_rt

@@ -77,10 +77,12 @@ Image::Image(const galvatron_rt_image *raw) : raw(raw) {
   checkConfig();
   checkTensors();
   checkResidentsApart();
+  checkMesh();
+  checkSplits();
+  checkStaging();
   checkSaved();
   checkViews();
   checkState();
-  checkMesh();
   checkRows(trainRows, "training");
   checkRows(forwardRows, "forward");
 }
@@ -161,6 +163,9 @@ void Image::readSections() {
       break;
     case GALVATRON_RT_SECTION_SHIFTS:
       take(section, "shifts", shifts);
+      break;
+    case GALVATRON_RT_SECTION_SPLITS:
+      take(section, "splits", splits);
       break;
     }
   }
@@ -410,6 +415,61 @@ int64_t Image::offset(const galvatron_rt_arg_record &arg,
   for (const galvatron_rt_shift_record &shift : shifts.slice(arg.first_shift, arg.n_shifts))
     offset += coordinates[static_cast<size_t>(shift.axis)] * shift.bytes;
   return offset;
+}
+
+std::vector<int64_t> Image::wholeShape(int64_t tensor) const {
+  Dims piece = dims(tensors[tensor]);
+  std::vector<int64_t> shape(piece.begin(), piece.end());
+  for (const galvatron_rt_split_record &split : splits)
+    if (split.tensor == tensor)
+      shape[static_cast<size_t>(split.dim)] = checkedMultiply(
+          shape[static_cast<size_t>(split.dim)], axes[split.axis].size, "a split tensor");
+  return shape;
+}
+
+int64_t Image::pieceOffset(const galvatron_rt_view_record &view,
+                           const std::vector<int64_t> &coordinates) const {
+  Dims piece = dims(tensors[view.tensor]);
+  std::vector<int64_t> number(static_cast<size_t>(piece.size()), 0);
+  for (const galvatron_rt_split_record &split : splits)
+    if (split.tensor == view.tensor) {
+      int64_t &n = number[static_cast<size_t>(split.dim)];
+      n = n * axes[split.axis].size + coordinates[static_cast<size_t>(split.axis)];
+    }
+  int64_t offset = view.offset;
+  Span<int64_t> strides = dims(view.strides, piece.size());
+  for (int64_t d = 0; d < piece.size(); ++d)
+    offset += number[static_cast<size_t>(d)] * piece[d] * strides[d];
+  return offset;
+}
+
+void Image::checkSplits() const {
+  std::set<std::pair<int64_t, int64_t>> seen;
+  for (int64_t i = 0; i < splits.size(); ++i) {
+    const galvatron_rt_split_record &split = splits[i];
+    if (!inRange(split.tensor, tensors.size()) || tensors[split.tensor].role > GALVATRON_RT_ROLE_GRADIENT ||
+        !inRange(split.dim, tensors[split.tensor].rank) || !inRange(split.axis, axes.size()))
+      bad("split ", i, " is of dimension ", split.dim, " of tensor ", split.tensor, " along axis ",
+          split.axis);
+    if (!seen.insert({split.tensor, split.axis}).second)
+      bad("tensor '", string(tensors[split.tensor].name), "' is split twice along axis '",
+          string(axes[split.axis].name), "'");
+  }
+}
+
+void Image::checkStaging() const {
+  const galvatron_rt_config_record &c = config();
+  if (splits.size() == 0)
+    return;
+  if (!inRange(c.staging_group, groups.size()) || c.staging_bytes < 8 || c.staging_bytes % 8)
+    bad("there are splits, staging of ", c.staging_bytes, " bytes and staging group ",
+        c.staging_group, " of ", groups.size());
+  checkArenaRange(c.staging_offset, c.staging_bytes, "the staging area");
+  Span<int64_t> along = dims(groups[c.staging_group].axes, groups[c.staging_group].n_axes);
+  for (const galvatron_rt_split_record &split : splits)
+    if (std::find(along.begin(), along.end(), split.axis) == along.end())
+      bad("the staging group lacks axis '", string(axes[split.axis].name), "', which splits '",
+          string(tensors[split.tensor].name), "'");
 }
 
 void Image::checkMesh() const {

@@ -67,6 +67,7 @@ public:
   Span<galvatron_rt_axis_record> axes;
   Span<galvatron_rt_group_record> groups;
   Span<galvatron_rt_shift_record> shifts;
+  Span<galvatron_rt_split_record> splits;
 
   /// A rank's place along each axis of the mesh.
   std::vector<int64_t> coordinates(int64_t rank) const;
@@ -74,6 +75,12 @@ public:
   std::vector<int64_t> members(int64_t group, int64_t rank) const;
   /// Where an argument lies in the arena of the rank with these coordinates.
   int64_t offset(const galvatron_rt_arg_record &arg, const std::vector<int64_t> &coordinates) const;
+
+  /// The shape of a tensor of which ranks may have pieces.
+  std::vector<int64_t> wholeShape(int64_t tensor) const;
+  /// Where the piece of the rank with these coordinates begins in the saved tensor of a view.
+  int64_t pieceOffset(const galvatron_rt_view_record &view,
+                      const std::vector<int64_t> &coordinates) const;
 
 private:
   bool sameShape(const galvatron_rt_tensor_record &a, const galvatron_rt_tensor_record &b) const;
@@ -85,6 +92,8 @@ private:
   void checkViews() const;
   void checkState() const;
   void checkMesh() const;
+  void checkSplits() const;
+  void checkStaging() const;
   void checkRows(Span<galvatron_rt_row_record> rows, const char *table) const;
   void checkArgs(const galvatron_rt_row_record &row, const std::string &what) const;
   void checkCollective(const galvatron_rt_row_record &row, const std::string &what) const;

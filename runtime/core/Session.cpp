@@ -9,16 +9,23 @@
 
 namespace galvatron_rt {
 
-/// What one rank is asked to do: the first one writes all files.
-static Options optionsOf(int64_t rank, Options options) {
-  if (rank != 0)
-    options.log = options.save = options.saveGradients = options.saveOutputs = "";
+/// What one rank is asked to do: the first one writes all files, those that have pieces of its
+/// parameters help it.
+static Options optionsOf(int64_t rank, Options options, const galvatron_rt_image *raw) {
+  if (rank == 0)
+    return options;
+  Image image(raw);
+  int64_t group = image.config().staging_group;
+  bool helps = image.splits.size() > 0 && image.members(group, rank).front() == 0;
+  if (!helps)
+    options.save = options.saveGradients = "";
+  options.log = options.saveOutputs = "";
   return options;
 }
 
 Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights,
                  int64_t rank, bool isShared)
-    : options(optionsOf(rank, given)),
+    : options(optionsOf(rank, given, raw)),
       owned(std::make_unique<galvatron_rt_context>(raw, rank, isShared)), context(*owned), image(context.image), data(image, options.data), executor(context) {
   if (options.steps == 0)
     options.steps = data.count();

@@ -127,9 +127,10 @@ typedef enum galvatron_rt_section_kind {
   GALVATRON_RT_SECTION_ARGS = 13,   /* galvatron_rt_arg_record */
   GALVATRON_RT_SECTION_AXES = 14,   /* galvatron_rt_axis_record: the mesh, outermost axis first */
   GALVATRON_RT_SECTION_GROUPS = 15, /* galvatron_rt_group_record */
-  GALVATRON_RT_SECTION_SHIFTS = 16  /* galvatron_rt_shift_record */
+  GALVATRON_RT_SECTION_SHIFTS = 16, /* galvatron_rt_shift_record */
+  GALVATRON_RT_SECTION_SPLITS = 17  /* galvatron_rt_split_record */
 } galvatron_rt_section_kind;
-#define GALVATRON_RT_SECTION_KIND_END 17
+#define GALVATRON_RT_SECTION_KIND_END 18
 
 typedef struct galvatron_rt_section {
   int64_t kind;         /* galvatron_rt_section_kind */
@@ -181,6 +182,11 @@ typedef struct galvatron_rt_config_record {
   int64_t
       random_weights; /* 1: there is no weights file, values are made at start from random_seed */
   int64_t random_seed;
+  /* Parameters that ranks have pieces of are saved through this part of the arena, a multiple of 8
+   * bytes (0 = there are none), by the ranks of one group (-1 = none) of which the first writes. */
+  int64_t staging_offset;
+  int64_t staging_bytes;
+  int64_t staging_group;
   int64_t model_name; /* string */
   int64_t compiler;   /* string: name and version of what wrote this image */
 } galvatron_rt_config_record;
@@ -267,8 +273,8 @@ typedef struct galvatron_rt_saved_record {
   int64_t init; /* galvatron_rt_init, for random weights */
 } galvatron_rt_saved_record;
 
-/* Element (i, j, ...) of `tensor` is element offset + i*strides[0] + j*strides[1] + ... of the
- * row-major `saved`. The views with `primary` set partition each saved tensor: --save writes
+/* Element (i, j, ...) of the whole `tensor` is element offset + i*strides[0] + j*strides[1] + ... of
+ * the row-major `saved`. The views with `primary` set partition each saved tensor: --save writes
  * exactly those. Each PARAMETER and CONSTANT tensor has exactly one view. */
 typedef struct galvatron_rt_view_record {
   int64_t tensor;
@@ -304,6 +310,15 @@ typedef struct galvatron_rt_axis_record {
   int64_t name;
   int64_t size; /* at least 2 */
 } galvatron_rt_axis_record;
+
+/* A rank has a piece of `tensor` (PARAMETER, CONSTANT, OPTIMIZER_STATE or GRADIENT), whose record has
+ * the piece's dimensions: along `dim`, the piece with the number of its coordinate along `axis`. Of
+ * several splits of one dimension the first counts slowest. */
+typedef struct galvatron_rt_split_record {
+  int64_t tensor;
+  int64_t dim;
+  int64_t axis;
+} galvatron_rt_split_record;
 
 /* The ranks that differ only in their coordinates along some axes: each rank is in one such set per
  * record. Their order is that of these coordinates, the last axis counting fastest. */

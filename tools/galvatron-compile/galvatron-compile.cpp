@@ -79,6 +79,9 @@ struct Options {
                                      cl::init(1), cl::cat(category)};
   cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together, each on its rows of the batch (default: 1)"),
                          cl::value_desc("N"), cl::init(1), cl::cat(category)};
+  cl::opt<int64_t> tensor{"tp", cl::desc("Ranks that share each block, by heads and hidden units (tensor parallelism; default: 1); the "
+                                         "other N/T split the batch"),
+                          cl::value_desc("T"), cl::init(1), cl::cat(category)};
   cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
   cl::opt<bool> printMemory{"print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category)};
@@ -202,6 +205,8 @@ int Compilation::checkOptions() {
     return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
   if (ranks < 1 || ranks > maxRanks)
     return fail("--ranks=" + Twine(ranks) + ": wanted 1 to " + Twine(maxRanks));
+  if (tensor < 1 || ranks % tensor)
+    return fail("--tp=" + Twine(tensor) + ": wanted a divisor of the " + Twine(ranks) + " ranks (--ranks)");
   if (microBatches < 1)
     return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
   if (threads.getNumOccurrences() && (threads < 1 || threads > maxThreads))
@@ -218,6 +223,7 @@ int Compilation::checkOptions() {
   pipelineOptions.loss = loss;
   pipelineOptions.optimizer = optimizer;
   pipelineOptions.ranks = ranks;
+  pipelineOptions.tensor = tensor;
   pipelineOptions.microBatches = microBatches;
   pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / ranks);
   pipelineOptions.cpu = cpu;
@@ -228,7 +234,7 @@ int Compilation::checkOptions() {
 int Compilation::checkStage(Stage stage) {
   const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
                                                           {aliases, Stage::Imported}, {loss, Stage::Training},
-                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {microBatches, Stage::Planned},
+                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {tensor, Stage::Planned}, {microBatches, Stage::Planned},
                                                           {threads, Stage::Lowered}};
   for (const auto &[option, when] : decided)
     if (option.getNumOccurrences() && when <= stage)

@@ -75,8 +75,7 @@ def DistPartitionPass : Pass<"dist-partition", "::mlir::ModuleOp"> {
 def VerifyPartitionedPass : Pass<"verify-partitioned", "::mlir::ModuleOp"> {
   let summary = "checks what holds from --dist-partition on";
   let description = [{
-    No joint function, `nn.forward`, `nn.backward` or `dist.reshard` is left, no op has layouts of its own, and
-    the functions that a step calls hold no collective.
+    No joint function, `nn.forward`, `nn.backward` or `dist.reshard` is left, and no op has layouts of its own.
   }];
 }
 

@@ -8,7 +8,8 @@ include "mlir/Pass/PassBase.td"
 def PipeSplitPass : Pass<"pipe-split", "::mlir::ModuleOp"> {
   let summary = "makes the steps of one stage lists of calls, numbered and with a phase";
   let description = [{
-    Arithmetic between the calls of a step moves into functions, and every call gets `pipe.call` (its number; a
+    A function with moves between ranks inside is cut there: its parts run one after the other, as one call, and the moves
+    stand between them. Arithmetic between the calls of a step moves into functions, and every call gets `pipe.call` (its number; a
     backward has the number of its forward) and `pipe.phase`: prepare and finish run once a step, forward and
     backward for each micro-batch. All calls have stage 0 as yet.
 
@@ -58,7 +59,8 @@ def PipeVerifySchedulePass : Pass<"pipe-verify-schedule", "::mlir::ModuleOp"> {
 def VerifyScheduledPass : Pass<"verify-scheduled", "::mlir::ModuleOp"> {
   let summary = "checks what holds from --pipe-schedule on";
   let description = [{
-    There is a table, no step function is left, and every function that tables run is private and has a body.
+    There is a table, no step function is left, and every function that tables run is private, has a body and
+    holds no move between ranks.
   }];
 }
 
