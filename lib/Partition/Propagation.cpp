@@ -4,8 +4,6 @@
 
 #include "llvm/ADT/MapVector.h"
 
-#include <map>
-
 using namespace mlir;
 using namespace galvatron;
 
@@ -96,134 +94,9 @@ LogicalResult Propagation::run() {
   return success(ok);
 }
 
-namespace {
-/// Tells calls apart that are made once a step, by where their operands come from: only those of one origin are sure to have one
-/// layout. How many there are does not grow with the number of blocks.
-class Origins {
-public:
-  unsigned operator()(Value value) {
-    if (auto found = ofValue.find(value); found != ofValue.end())
-      return found->second;
-    std::vector<const void *> key{value.getType().getAsOpaquePointer()};
-    if (auto read = value.getDefiningOp<nn::GetParameterOp>()) {
-      std::vector<std::pair<const void *, const void *>> users;
-      for (OpOperand &use : value.getUses())
-        if (auto call = dyn_cast<func::CallOp>(use.getOwner()); call && hasStrategy(call))
-          users.emplace_back(call.getCalleeAttr().getAsOpaquePointer(), reinterpret_cast<const void *>(uintptr_t(use.getOperandNumber())));
-      llvm::sort(users);
-      users.erase(std::unique(users.begin(), users.end()), users.end());
-      for (auto [callee, number] : users)
-        key.insert(key.end(), {callee, number});
-    } else if (Operation *op = value.getDefiningOp()) {
-      auto call = dyn_cast<func::CallOp>(op);
-      key.push_back(call ? call.getCalleeAttr().getAsOpaquePointer() : op->getName().getAsOpaquePointer());
-      key.push_back(reinterpret_cast<const void *>(uintptr_t(cast<OpResult>(value).getResultNumber())));
-      if (!call)
-        for (Value operand : op->getOperands())
-          key.push_back(reinterpret_cast<const void *>(uintptr_t((*this)(operand))));
-    } else {
-      key.push_back(value.getAsOpaquePointer());
-    }
-    return ofValue[value] = numbers.try_emplace(key, numbers.size()).first->second;
-  }
-
-private:
-  DenseMap<Value, unsigned> ofValue;
-  std::map<std::vector<const void *>, unsigned> numbers;
-};
-} // namespace
-
-/// Finds the steps and the functions they call, and gives each strategy functions of its own. Over tensor axes functions that
-/// run once a step have layouts as well.
-LogicalResult Propagation::collect() {
-  steps = getSteps(module);
-  bool hasTensor = llvm::any_of(module.getOps<dist::StrategyOp>(),
-                                [](dist::StrategyOp strategy) { return !strategy.getRole(dist::tensorRole).empty(); });
-  using Key = std::vector<const void *>;
-  DenseMap<Operation *, Key> keyOf;
-  std::map<std::pair<Operation *, Key>, func::FuncOp> clones;
-  for (func::FuncOp step : steps) {
-    Origins origins;
-    DenseSet<Value> trained; // what depends on a parameter
-    for (Operation &op : step.front()) {
-      if (auto read = dyn_cast<nn::GetParameterOp>(op))
-        readsOf[read.getParameterAttr()].push_back(read);
-      bool isTrained = isa<nn::GetParameterOp>(op) ||
-                       llvm::any_of(op.getOperands(), [&](Value operand) { return trained.contains(operand); });
-      if (isTrained)
-        trained.insert(op.result_begin(), op.result_end());
-      auto call = dyn_cast<func::CallOp>(op);
-      if (!call)
-        continue;
-      if (!isTrained)
-        prepared.insert(call);
-      func::FuncOp callee = getCallee(call);
-      Key key{call->getAttr(dist::strategyAttrName).getAsOpaquePointer()};
-      if (hasTensor && isTrained && !hasStrategy(call))
-        for (Value operand : call.getOperands())
-          key.push_back(reinterpret_cast<const void *>(uintptr_t(1 + origins(operand))));
-      auto [found, isNew] = keyOf.try_emplace(callee, key);
-      if (!isNew && found->second != key) {
-        func::FuncOp &clone = clones[{callee, key}];
-        if (!clone) {
-          clone = callee.clone();
-          symbols.insert(clone, std::next(Block::iterator(callee))); // makes the name unique
-          keyOf[clone] = key;
-        }
-        call.setCallee(clone.getSymName());
-        callee = clone;
-      }
-      if (hasStrategy(call) || (hasTensor && isTrained))
-        callsOf[callee].push_back(call);
-    }
-  }
-  for (auto function : module.getOps<func::FuncOp>()) {
-    if (!callsOf.contains(function))
-      continue;
-    if (function.isDeclaration()) {
-      ok = false;
-      function.emitOpError("is called by a step and has no body");
-      continue;
-    }
-    functions.push_back(function);
-    for (auto call : function.getOps<func::CallOp>()) {
-      ok = false;
-      call.emitOpError("is in a function that a step calls; only steps call functions");
-    }
-  }
-  return success(ok);
-}
-
 //===----------------------------------------------------------------------===//
 // What is split
 //===----------------------------------------------------------------------===//
-
-/// For values that are whole: which dimension has the rows of the model's inputs, followed through what is computed
-/// once a step. (If they are split over an axis, that dimension is where.)
-nn::Rows Propagation::findRows(func::FuncOp step) const {
-  nn::Rows rows = nn::getInputRows(step);
-  for (Operation &op : step.front()) {
-    nn::followRows(&op, rows);
-    auto call = dyn_cast<func::CallOp>(op);
-    if (!call || hasStrategy(call) || getCallee(call).isDeclaration())
-      continue;
-    func::FuncOp callee = getCallee(call);
-    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments())) {
-      rows.erase(argument);
-      if (auto found = rows.find(operand); found != rows.end())
-        rows[argument] = int64_t(found->second);
-    }
-    for (Operation &inner : callee.front()) {
-      for (Value result : inner.getResults())
-        rows.erase(result);
-      nn::followRows(&inner, rows);
-    }
-    for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
-      if (auto found = rows.find(returned); found != rows.end())
-        rows[result] = int64_t(found->second);
-  }
-  return rows;
-}
 
 /// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role, and what the strategy
 /// splits in the calls of a block.
@@ -327,7 +200,11 @@ void Propagation::setSplit(Value value, int64_t dim, Operation *by) {
 /// Splits a loop of an op: its results are made in pieces, and it asks for its operands in pieces.
 void Propagation::assign(Operation *op, int64_t factor, Operation *by) {
   std::optional<int64_t> now = getLoop(op, axis);
-  if (factor < 0 || now == factor)
+  if (factor < 0) { // a dimension of size one, which only one piece fits
+    isUnsplit |= pieces == 1;
+    return;
+  }
+  if (now == factor)
     return;
   auto interface = cast<nn::ShardingRuleInterface>(op);
   ShardingRule rule = interface.getShardingRule();
@@ -407,142 +284,6 @@ void Propagation::visitRule(nn::ShardingRuleInterface op) {
     for (int64_t dim = 0, rank = dims.size(); dim < rank; ++dim)
       if (getSplitFactor(dims, dim) == *factor)
         demand(operand, dim, op);
-}
-
-//===----------------------------------------------------------------------===//
-// What is partial
-//===----------------------------------------------------------------------===//
-
-std::optional<dist::Monoid> Propagation::getPartial(Value value, StringAttr over) const {
-  auto found = states.find(value);
-  if (found != states.end())
-    for (auto [name, monoid] : found->second.partial)
-      if (name == over)
-        return monoid;
-  return std::nullopt;
-}
-
-bool Propagation::makePartial(Value value, dist::Monoid monoid) {
-  if (getPartial(value, axis) || splitDim(value) >= 0)
-    return false;
-  stateOf(value).partial.emplace_back(axis, monoid);
-  return true;
-}
-
-/// Whether the op turns its partial operands into partial results: it is linear in all of them together. A zero is a
-/// partial sum as well as a whole one.
-bool Propagation::isLinear(Operation *op, const ShardingRule &rule, StringAttr over) const {
-  SmallVector<int64_t> operands;
-  for (auto [i, operand] : llvm::enumerate(op->getOperands()))
-    if (auto monoid = getPartial(operand, over)) {
-      if (*monoid != dist::Monoid::Sum)
-        return false;
-      operands.push_back(i);
-    }
-  return llvm::any_of(rule.linearIn, [&](ArrayRef<int64_t> set) {
-    return llvm::all_of(operands, [&](int64_t i) { return llvm::is_contained(set, i); }) &&
-           llvm::all_of(set, [&](int64_t i) {
-             return llvm::is_contained(operands, i) || nn::getSplat(op->getOperand(i)) == 0.0;
-           });
-  });
-}
-
-/// Whether partial operands stay partial through an op. Over ranks they are combined before an op that makes several results of
-/// them, together larger: each would have to be.
-bool Propagation::isPassedOn(Operation *op, const ShardingRule &rule, StringAttr over) const {
-  int64_t before = 0, after = 0;
-  for (Value operand : op->getOperands())
-    if (getPartial(operand, over))
-      before += nn::tensorType(operand).getNumElements();
-  for (Value result : op->getResults())
-    after += nn::tensorType(result).getNumElements();
-  return before > 0 && isLinear(op, rule, over) && (over == dist::timeAxis || op->getNumResults() == 1 || after <= before);
-}
-
-/// Marks the partial results of an op; true if that is news.
-bool Propagation::transferPartial(Operation *op) {
-  if (auto call = dyn_cast<func::CallOp>(op))
-    return isVisited(call) && transferPartialOfCall(call);
-  auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
-  if (!interface)
-    return false;
-  bool changed = false;
-  ShardingRule rule = interface.getShardingRule();
-  if (std::optional<int64_t> factor = getLoop(op, axis)) {
-    std::optional<dist::Monoid> monoid;
-    switch (rule.factors[*factor].kind) {
-    case FactorKind::ReductionSum:
-      monoid = dist::Monoid::Sum;
-      break;
-    case FactorKind::ReductionMax:
-      monoid = dist::Monoid::Max;
-      break;
-    case FactorKind::ReductionMin:
-      monoid = dist::Monoid::Min;
-      break;
-    case FactorKind::Parallel:
-    case FactorKind::Whole:
-      break;
-    }
-    if (monoid)
-      for (auto [result, dims] : llvm::zip(op->getResults(), rule.results))
-        if (llvm::none_of(dims, [&](ArrayRef<int64_t> dim) { return llvm::is_contained(dim, *factor); }))
-          changed |= makePartial(result, *monoid);
-  } else if (isPassedOn(op, rule, axis)) {
-    for (Value result : op->getResults())
-      changed |= makePartial(result, dist::Monoid::Sum);
-  }
-  return changed;
-}
-
-/// Over ranks functions have whole arguments: a partial operand is combined before the call.
-bool Propagation::transferPartialOfCall(func::CallOp call) {
-  bool changed = false;
-  func::FuncOp callee = getCallee(call);
-  if (isOverTime())
-    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments()))
-      if (auto monoid = getPartial(operand, axis))
-        changed |= makePartial(argument, *monoid);
-  for (Operation &inner : callee.front())
-    changed |= transferPartial(&inner);
-  for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
-    if (auto monoid = getReturned(returned).getPartialOver(axis))
-      changed |= makePartial(result, *monoid);
-  return changed;
-}
-
-void Propagation::findPartial() {
-  bool changed = true;
-  while (changed) {
-    changed = false;
-    for (func::FuncOp step : steps)
-      for (Operation &op : step.front())
-        changed |= transferPartial(&op);
-  }
-}
-
-/// Over time, inside a function a partial value may only go through linear ops; calls must agree on what is partial.
-void Propagation::checkPartial() {
-  if (!isOverTime())
-    return;
-  for (func::FuncOp function : functions) {
-    for (Operation &op : function.front()) {
-      auto interface = dyn_cast<nn::ShardingRuleInterface>(op);
-      auto *found = llvm::find_if(op.getOpOperands(), [&](OpOperand &use) { return getPartial(use.get(), axis).has_value(); });
-      if (!interface || found == op.getOpOperands().end())
-        continue;
-      if (!getLoop(&op, axis) && isLinear(&op, interface.getShardingRule(), axis))
-        continue;
-      conflict(&op, "needs all of operand #" + Twine(found->getOperandNumber()) + ", which is a partial " +
-                        dist::stringifyMonoid(*getPartial(found->get(), axis)) + " over \"" + axis.getValue() +
-                        "\" until the last piece");
-    }
-    for (func::CallOp call : callsOf.lookup(function))
-      for (auto [i, operand] : llvm::enumerate(call.getOperands()))
-        if (getPartial(function.getArgument(i), axis) && !getPartial(operand, axis))
-          conflict(call, "has a whole operand #" + Twine(i) + " where another call of " + function.getSymName() +
-                             " has a partial result over \"" + axis.getValue() + "\"");
-  }
 }
 
 //===----------------------------------------------------------------------===//

@@ -162,7 +162,7 @@ private:
         strategyOf[callee] = makeStrategy(builder, builder.getArrayAttr({splits->begin(), splits->end()}));
     }
     if (strategyOf.empty())
-      return emitError(getOperation().getLoc()) << tensor << " ranks cannot share a block: nothing inside one can be split";
+      return emitError(getOperation().getLoc()) << int64_t(tensor) << " ranks cannot share a block: nothing inside one can be split";
     return success();
   }
 

@@ -61,19 +61,15 @@ static Attribute getOrigin(pipe::RunOp run, SymbolTable &symbols) {
   return origin ? origin : run.getCalleeAttr().getAttr();
 }
 
-/// Each call once for each micro-batch, in the order of phases.
+/// Each call once for each micro-batch, in the order of phases. A call of a function that was cut runs several, its parts.
 void TableVerifier::verifyRuns() {
-  // By phase, call and function: a call of a function that was cut runs each part once.
-  llvm::MapVector<std::pair<std::pair<unsigned, int64_t>, Attribute>, DenseMap<int64_t, pipe::RunOp>> runs;
-  DenseSet<std::pair<int64_t, int64_t>> forwards; // call and micro-batch
+  llvm::MapVector<std::pair<unsigned, int64_t>, DenseMap<int64_t, DenseSet<Attribute>>> runs; // parts, by phase and call
   bool finishing = false, running = false;
   for (auto run : table.getRows().front().getOps<pipe::RunOp>()) {
     pipe::Phase phase = run.getPhase();
     int64_t call = run.getCall(), microBatch = run.getMicroBatch().value_or(-1);
     auto name = [&]() { return (pipe::stringifyPhase(phase) + "(" + Twine(call) + ")").str(); };
-    if (phase == pipe::Phase::Forward)
-      forwards.insert({call, microBatch});
-    if (!runs[{{unsigned(phase), call}, getOrigin(run, symbols)}].try_emplace(microBatch, run).second) {
+    if (!runs[{unsigned(phase), call}][microBatch].insert(getOrigin(run, symbols)).second) {
       if (microBatch < 0)
         fail(run) << "runs " << name() << " a second time";
       else
@@ -86,16 +82,25 @@ void TableVerifier::verifyRuns() {
       fail(run) << "runs " << name() << " of micro-batch " << microBatch << " after the step has begun to finish";
     running |= each;
     finishing |= phase == pipe::Phase::Finish;
-    if (phase == pipe::Phase::Backward && !forwards.contains({call, microBatch}))
-      fail(run) << "runs " << name() << " of micro-batch " << microBatch << " before its forward";
+    if (phase == pipe::Phase::Backward) {
+      auto forward = runs.find({unsigned(pipe::Phase::Forward), call});
+      if (forward == runs.end() || !forward->second.contains(microBatch))
+        fail(run) << "runs " << name() << " of micro-batch " << microBatch << " before its forward";
+    }
   }
   for (auto &[key, byMicroBatch] : runs) {
-    auto phase = static_cast<pipe::Phase>(key.first.first);
+    auto phase = static_cast<pipe::Phase>(key.first);
     if (phase != pipe::Phase::Forward && phase != pipe::Phase::Backward)
       continue;
+    size_t parts = 0;
+    for (auto &[microBatch, origins] : byMicroBatch)
+      parts = std::max<size_t>(parts, origins.size());
     for (int64_t m = 0, count = table.getMicroBatches(); m < count; ++m)
-      if (!byMicroBatch.contains(m))
-        fail(table) << "never runs " << pipe::stringifyPhase(phase) << "(" << key.first.second << ") of micro-batch " << m;
+      if (size_t found = byMicroBatch.lookup(m).size(); found == 0)
+        fail(table) << "never runs " << pipe::stringifyPhase(phase) << "(" << key.second << ") of micro-batch " << m;
+      else if (found < parts)
+        fail(table) << "runs " << found << " parts of " << pipe::stringifyPhase(phase) << "(" << key.second << ") of micro-batch " << m
+                    << ", and " << parts << " of another";
   }
 }
 

@@ -134,3 +134,16 @@ func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> (tensor<f32>, tensor<f32>)
   %b = call @negate(%w) {dist.strategy = @s0} : (tensor<f32>) -> tensor<f32>
   return %a, %b : tensor<f32>, tensor<f32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+dist.strategy @s0 on @mesh {batch = ["time"], tensor = ["a"]} splits [#dist.split<input 1, dim 0, ["a"]>]
+func.func private @block(%x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
+}
+func.func @step(%x: tensor<4xf32> {nn.name = "x"}) -> tensor<4xf32> {
+  // expected-error@+1 {{has no input 1 with a dimension 0, which s0 splits}}
+  %y = call @block(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4xf32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}

@@ -148,6 +148,7 @@ public:
     addAll(GALVATRON_RT_SECTION_AXES, axes);
     addAll(GALVATRON_RT_SECTION_GROUPS, groups);
     addAll(GALVATRON_RT_SECTION_SHIFTS, shifts);
+    addAll(GALVATRON_RT_SECTION_SPLITS, splits);
     words.push_back(static_cast<int64_t>(sections.size()));
     int64_t position = 1 + static_cast<int64_t>(sections.size() * sizeof(galvatron_rt_section) / 8);
     for (size_t i = 0; i < sections.size(); ++i) {
@@ -186,6 +187,7 @@ public:
   std::vector<galvatron_rt_axis_record> axes;
   std::vector<galvatron_rt_group_record> groups;
   std::vector<galvatron_rt_shift_record> shifts;
+  std::vector<galvatron_rt_split_record> splits;
   std::vector<galvatron_rt_function> functions;
   Words dims, words;
   std::string strings;

@@ -63,7 +63,7 @@ TEST(ImageTest, ChecksTheSections) {
   EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[5] = 1; }),
             "program table: two sections of kind 1");
   EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[2] = 3; }),
-            "program table: records of section config have 3 words, this runtime reads 18");
+            "program table: records of section config have 3 words, this runtime reads 21");
   EXPECT_NE(
       imageComplaint([](I &, B &b) { b.words[8] = int64_t(1) << 62; }).find("does not fit into"),
       std::string::npos);
@@ -259,6 +259,38 @@ TEST(ImageTest, ChecksTheMesh) {
   int64_t half = 0;
   complaint([&](B &b) { half = b.config.arena_bytes / 2; });
   EXPECT_NE(shifted(half, half).find("does not fit into the arena"), std::string::npos);
+}
+
+TEST(ImageTest, ChecksPieces) {
+  auto with = [](auto change) {
+    return complaint([&](B &b) {
+      b.axes = {{b.string("a"), 2}, {b.string("b"), 3}};
+      b.config.ranks = 6;
+      b.groups = {{b.string("a"), b.pool({0}), 1}};
+      b.splits = {{2, 0, 0}};
+      b.config.staging_offset = b.allocate(64);
+      b.config.staging_bytes = 64;
+      b.config.staging_group = 0;
+      change(b);
+    });
+  };
+  // The tensor is twice as large as the saved tensor that it views.
+  EXPECT_EQ(with([](B &) {}),
+            "program table: the view of tensor 'w' gives two of its elements one place, or not one "
+            "after the other: a stride of 3 over 6 elements");
+  EXPECT_EQ(with([](B &b) { b.splits[0].dim = 2; }),
+            "program table: split 0 is of dimension 2 of tensor 2 along axis 0");
+  EXPECT_EQ(with([](B &b) { b.splits[0].tensor = 0; }),
+            "program table: split 0 is of dimension 0 of tensor 0 along axis 0");
+  EXPECT_EQ(with([](B &b) { b.splits = {{2, 0, 0}, {2, 1, 0}}; }),
+            "program table: tensor 'w' is split twice along axis 'a'");
+  EXPECT_EQ(with([](B &b) { b.config.staging_bytes = 12; }),
+            "program table: there are splits, staging of 12 bytes and staging group 0 of 1");
+  EXPECT_EQ(with([](B &b) { b.splits[0].axis = 1; }),
+            "program table: the staging group lacks axis 'b', which splits 'w'");
+  EXPECT_NE(with([](B &b) { b.config.staging_offset = b.config.arena_bytes; })
+                .find("the staging area"),
+            std::string::npos);
 }
 
 TEST(ImageTest, ChecksCollectives) {

@@ -61,3 +61,35 @@ func.func @step(%x: tensor<2xf32>) -> tensor<2xf32> {
   %1 = call @update(%0) : (tensor<2xf32>) -> tensor<2xf32>
   return %1 : tensor<2xf32>
 }
+
+// -----
+
+// A function is cut where ranks talk. What is cheap and no smaller than what it is made of (%b) is made where it is read; what both
+// sides of the cut read (%e) is a value of the step.
+dist.mesh @mesh("a" = 2) micro_batches(1)
+
+// CHECK-LABEL: func.func private @h.0(
+// CHECK-SAME: %[[X:.*]]: tensor<4x2xf32>) -> (tensor<4x2xf32>, tensor<2xf32>)
+// CHECK: %[[E:.*]] = nn.exp %[[X]]
+// CHECK: %[[R:.*]] = nn.reduce sum %[[E]] [0]
+// CHECK: return %[[E]], %[[R]]
+// CHECK-LABEL: func.func private @h.1(
+// CHECK-SAME: %[[SUM:.*]]: tensor<2xf32>, %[[E:.*]]: tensor<4x2xf32>) -> tensor<4x2xf32>
+// CHECK: %[[B:.*]] = nn.broadcast %[[SUM]]
+// CHECK: nn.mul %[[E]], %[[B]]
+func.func private @h(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  %e = nn.exp %x : tensor<4x2xf32>
+  %r = nn.reduce sum %e [0] : tensor<4x2xf32> -> tensor<2xf32>
+  %all = dist.all_reduce sum %r over @mesh ["a"] : tensor<2xf32>
+  %b = nn.broadcast %all [1] : tensor<2xf32> -> tensor<4x2xf32>
+  %y = nn.mul %e, %b : tensor<4x2xf32>
+  return %y : tensor<4x2xf32>
+}
+// CHECK-LABEL: func.func @step(
+// CHECK: %[[CALL:.*]]:2 = call @h.0(%{{.*}}) {dist.call = 0 : i64, dist.strategy = @s0, pipe.call = 0 : i64, pipe.phase = #pipe<phase forward>}
+// CHECK: %[[ALL:.*]] = dist.all_reduce sum %[[CALL]]#1 over @mesh ["a"]
+// CHECK: call @h.1(%[[ALL]], %[[CALL]]#0) {dist.call = 0 : i64, dist.strategy = @s0, pipe.call = 0 : i64, pipe.phase = #pipe<phase forward>}
+func.func @step(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  %0 = call @h(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %0 : tensor<4x2xf32>
+}

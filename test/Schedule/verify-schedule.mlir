@@ -194,3 +194,15 @@ pipe.table @forward stage(0) micro_batches(2) {
   pipe.output "loss", %1#0 : tensor<f32>
   pipe.output "mean", %1#1 : tensor<f32>
 }
+
+// -----
+
+// A call of a function that was cut runs all its parts, of every micro-batch.
+func.func private @f.0() -> tensor<f32>
+func.func private @f.1(%x: tensor<f32>)
+// expected-error@+1 {{runs 1 parts of forward(0) of micro-batch 1, and 2 of another}}
+pipe.table @train stage(0) micro_batches(2) {
+  %0 = pipe.run @f.0() forward(0) micro_batch(0) : () -> tensor<f32>
+  pipe.run @f.1(%0) forward(0) micro_batch(0) : (tensor<f32>) -> ()
+  %1 = pipe.run @f.0() forward(0) micro_batch(1) : () -> tensor<f32>
+}

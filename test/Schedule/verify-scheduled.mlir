@@ -15,3 +15,14 @@ func.func private @f()
 pipe.table @train stage(0) micro_batches(1) {
   pipe.run @f() forward(0) micro_batch(0) : () -> ()
 }
+
+// -----
+
+dist.mesh @mesh() micro_batches(2)
+func.func private @f(%x: tensor<f32>) -> tensor<f32> {
+  // expected-error@+1 {{is in a function that a table runs: functions hold no collective}}
+  %0 = dist.all_reduce sum %x over @mesh ["time"] : tensor<f32>
+  return %0 : tensor<f32>
+}
+pipe.table @train stage(0) micro_batches(1) {
+}

@@ -30,9 +30,10 @@ def DistPropagateLayoutsPass : Pass<"dist-propagate-layouts", "::mlir::ModuleOp"
   let description = [{
     Each axis that a strategy gives the role "batch" splits dimension 0 of the model's inputs. From there the
     sharding rules say what else is split, forward and backward through ops and calls until nothing changes;
-    what sums over a split loop is partial, and stays so through ops that are linear in it. Functions that
-    are called under several strategies are cloned first, one for each. Where a call of the step
-    needs another layout than a value has, a `dist.reshard` stands between them. An op that cannot be computed
+    what sums over a split loop is partial, and stays so through ops that are linear in it. `splits` of a strategy
+    are where axes of the role "tensor" start: from inputs of a block. Functions that
+    are called under several strategies are cloned first, one for each. Where a use
+    needs another layout than a value has, a `dist.reshard` stands between them. Over time, an op that cannot be computed
     from the pieces is an error that names it.
 
     Layouts are left as attributes: `dist.layout` on arguments and results of functions, `dist.layouts` on ops.

@@ -161,3 +161,24 @@ func.func @f(%x: tensor<2xf32>) {
   %0 = dist.all_reduce sum %x over @mesh ["a"] : tensor<2xf32>
   return
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C5
+// expected-error@+1 {{splits input 1 over "a", which has not the role tensor}}
+dist.strategy @s0 on @mesh {batch = ["time", "a"]} splits [#dist.split<input 1, dim 0, ["a"]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C6
+// expected-error@+1 {{splits input 1 over "a" twice}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} splits [#dist.split<input 1, dim 0, ["a"]>, #dist.split<input 1, dim 1, ["a"]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// split C1
+// expected-error@+1 {{split of input 1, dimension 0 is over [2], which is no list of axis names}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} splits [#dist.split<input 1, dim 0, [2]>]

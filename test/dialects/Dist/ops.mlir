@@ -7,6 +7,8 @@ dist.mesh @one() micro_batches(4)
 dist.mesh @four("a" = 2, "b" = 2) micro_batches(2)
 // CHECK: dist.strategy @s0 on @four {batch = ["time", "a"]}
 dist.strategy @s0 on @four {batch = ["time", "a"]}
+// CHECK: dist.strategy @s1 on @four {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 1, ["b"]>]
+dist.strategy @s1 on @four {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 1, ["b"]>]
 
 // CHECK-LABEL: func.func @moves
 // CHECK-SAME: dist.layout = #dist.layout<@four, {{\[\[}}"time", "a"], []]>

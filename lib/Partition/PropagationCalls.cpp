@@ -1,0 +1,133 @@
+//===- PropagationCalls.cpp - Which calls a propagation works on ----------===//
+
+#include "Propagation.h"
+
+#include <map>
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace {
+/// Tells calls apart that are made once a step, by where their operands come from: only those of one origin are sure to have one
+/// layout. How many there are does not grow with the number of blocks.
+class Origins {
+public:
+  unsigned operator()(Value value) {
+    if (auto found = ofValue.find(value); found != ofValue.end())
+      return found->second;
+    std::vector<const void *> key{value.getType().getAsOpaquePointer()};
+    if (auto read = value.getDefiningOp<nn::GetParameterOp>()) {
+      std::vector<std::pair<const void *, const void *>> users;
+      for (OpOperand &use : value.getUses())
+        if (auto call = dyn_cast<func::CallOp>(use.getOwner()); call && hasStrategy(call))
+          users.emplace_back(call.getCalleeAttr().getAsOpaquePointer(), reinterpret_cast<const void *>(uintptr_t(use.getOperandNumber())));
+      llvm::sort(users);
+      users.erase(std::unique(users.begin(), users.end()), users.end());
+      for (auto [callee, number] : users)
+        key.insert(key.end(), {callee, number});
+    } else if (Operation *op = value.getDefiningOp()) {
+      auto call = dyn_cast<func::CallOp>(op);
+      key.push_back(call ? call.getCalleeAttr().getAsOpaquePointer() : op->getName().getAsOpaquePointer());
+      key.push_back(reinterpret_cast<const void *>(uintptr_t(cast<OpResult>(value).getResultNumber())));
+      if (!call)
+        for (Value operand : op->getOperands())
+          key.push_back(reinterpret_cast<const void *>(uintptr_t((*this)(operand))));
+    } else {
+      key.push_back(value.getAsOpaquePointer());
+    }
+    return ofValue[value] = numbers.try_emplace(key, numbers.size()).first->second;
+  }
+
+private:
+  DenseMap<Value, unsigned> ofValue;
+  std::map<std::vector<const void *>, unsigned> numbers;
+};
+} // namespace
+
+/// Finds the steps and the functions they call, and gives each strategy functions of its own. Over tensor axes functions that
+/// run once a step have layouts as well.
+LogicalResult Propagation::collect() {
+  steps = getSteps(module);
+  bool hasTensor = llvm::any_of(module.getOps<dist::StrategyOp>(),
+                                [](dist::StrategyOp strategy) { return !strategy.getRole(dist::tensorRole).empty(); });
+  using Key = std::vector<const void *>;
+  DenseMap<Operation *, Key> keyOf;
+  std::map<std::pair<Operation *, Key>, func::FuncOp> clones;
+  for (func::FuncOp step : steps) {
+    Origins origins;
+    DenseSet<Value> trained; // what depends on a parameter
+    for (Operation &op : step.front()) {
+      if (auto read = dyn_cast<nn::GetParameterOp>(op))
+        readsOf[read.getParameterAttr()].push_back(read);
+      bool isTrained = isa<nn::GetParameterOp>(op) ||
+                       llvm::any_of(op.getOperands(), [&](Value operand) { return trained.contains(operand); });
+      if (isTrained)
+        trained.insert(op.result_begin(), op.result_end());
+      auto call = dyn_cast<func::CallOp>(op);
+      if (!call)
+        continue;
+      if (!isTrained)
+        prepared.insert(call);
+      func::FuncOp callee = getCallee(call);
+      Key key{call->getAttr(dist::strategyAttrName).getAsOpaquePointer()};
+      if (hasTensor && isTrained && !hasStrategy(call))
+        for (Value operand : call.getOperands())
+          key.push_back(reinterpret_cast<const void *>(uintptr_t(1 + origins(operand))));
+      auto [found, isNew] = keyOf.try_emplace(callee, key);
+      if (!isNew && found->second != key) {
+        func::FuncOp &clone = clones[{callee, key}];
+        if (!clone) {
+          clone = callee.clone();
+          symbols.insert(clone, std::next(Block::iterator(callee))); // makes the name unique
+          keyOf[clone] = key;
+        }
+        call.setCallee(clone.getSymName());
+        callee = clone;
+      }
+      if (hasStrategy(call) || (hasTensor && isTrained))
+        callsOf[callee].push_back(call);
+    }
+  }
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (!callsOf.contains(function))
+      continue;
+    if (function.isDeclaration()) {
+      ok = false;
+      function.emitOpError("is called by a step and has no body");
+      continue;
+    }
+    functions.push_back(function);
+    for (auto call : function.getOps<func::CallOp>()) {
+      ok = false;
+      call.emitOpError("is in a function that a step calls; only steps call functions");
+    }
+  }
+  return success(ok);
+}
+
+/// For values that are whole: which dimension has the rows of the model's inputs, followed through what is computed
+/// once a step. (If they are split over an axis, that dimension is where.)
+nn::Rows Propagation::findRows(func::FuncOp step) const {
+  nn::Rows rows = nn::getInputRows(step);
+  for (Operation &op : step.front()) {
+    nn::followRows(&op, rows);
+    auto call = dyn_cast<func::CallOp>(op);
+    if (!call || hasStrategy(call) || getCallee(call).isDeclaration())
+      continue;
+    func::FuncOp callee = getCallee(call);
+    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments())) {
+      rows.erase(argument);
+      if (auto found = rows.find(operand); found != rows.end())
+        rows[argument] = int64_t(found->second);
+    }
+    for (Operation &inner : callee.front()) {
+      for (Value result : inner.getResults())
+        rows.erase(result);
+      nn::followRows(&inner, rows);
+    }
+    for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
+      if (auto found = rows.find(returned); found != rows.end())
+        rows[result] = int64_t(found->second);
+  }
+  return rows;
+}
