@@ -84,10 +84,10 @@ def npy_shape(path):
         raise Unreadable(f"{path}: not a readable .npy file: {error}") from error
 
 
-def write_npy(path, tensor):
-    """One step of one input: the tensor with a first dimension of 1."""
+def write_npy(path, tensor, is_step=True):
+    """A tensor; as one step of one input, with a first dimension of 1."""
     letter = tensor.values.typecode
-    description = dict(descr={"f": "<f4", "q": "<i8"}[letter], fortran_order=False, shape=(1, *tensor.shape))
+    description = dict(descr={"f": "<f4", "q": "<i8"}[letter], fortran_order=False, shape=(1, *tensor.shape) if is_step else tuple(tensor.shape))
     header = str(description)
     header += " " * (-(len(header) + 11) % 64) + "\n"
     with open(path, "wb") as f:

@@ -31,7 +31,9 @@ public:
 private:
   struct Segment {
     func::FuncOp function;
-    llvm::SetVector<Value> inputs, outputs; ///< values of the whole function
+    llvm::SetVector<Value> inputs;  ///< values of the whole function
+    SmallVector<Value> outputs;     ///< one that the whole function returns twice is there twice: each is a sum of its own
+    SmallVector<unsigned> returned; ///< for each output the number of the result of the whole function that it is, or -1
   };
 
   void findLevels();
@@ -81,14 +83,21 @@ void CutFunction::makeSegment(int64_t level, SymbolTable &symbols) {
     for (Value operand : op.getOperands())
       if (!isInside(operand.getDefiningOp()))
         segment.inputs.insert(operand);
-    for (Value result : op.getResults())
-      if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !isInside(user); }))
-        segment.outputs.insert(result);
+    for (Value result : op.getResults()) {
+      SmallVector<unsigned> numbers;
+      for (auto [number, returned] : llvm::enumerate(function.front().getTerminator()->getOperands()))
+        if (returned == result)
+          numbers.push_back(number);
+      if (numbers.empty() && llvm::any_of(result.getUsers(), [&](Operation *user) { return !isInside(user); }))
+        numbers.push_back(-1);
+      segment.outputs.append(numbers.size(), result);
+      segment.returned.append(numbers);
+    }
   }
   if (segment.outputs.empty())
     return;
   OpBuilder builder(function);
-  ValueRange inputs(segment.inputs.getArrayRef()), outputs(segment.outputs.getArrayRef());
+  ValueRange inputs(segment.inputs.getArrayRef()), outputs(segment.outputs);
   segment.function = func::FuncOp::create(function.getLoc(), (function.getSymName() + "." + Twine(level)).str(),
                                           builder.getFunctionType(inputs.getTypes(), outputs.getTypes()));
   segment.function.setPrivate();
@@ -126,17 +135,26 @@ void CutFunction::replace(func::CallOp call) {
       result.push_back(map.lookup(value));
     return result;
   };
+  SmallVector<Value> results(function.getNumResults());
   for (auto [segment, after] : llvm::zip_equal(segments, moves)) {
     if (segment.function) {
       auto part = builder.create<func::CallOp>(call.getLoc(), segment.function, mapped(segment.inputs.getArrayRef()));
       for (NamedAttribute attribute : call->getDiscardableAttrs())
         part->setDiscardableAttr(attribute.getName(), attribute.getValue());
-      map.map(ValueRange(segment.outputs.getArrayRef()), part.getResults());
+      for (auto [output, number, result] : llvm::zip_equal(segment.outputs, segment.returned, part.getResults())) {
+        map.map(output, result);
+        if (number != unsigned(-1))
+          results[number] = result;
+      }
     }
     for (Operation *move : after)
       builder.clone(*move, map);
   }
-  call.replaceAllUsesWith(mapped(SmallVector<Value>(function.front().getTerminator()->getOperands())));
+  // What a move makes, or an argument, is returned as it is.
+  for (auto [result, returned] : llvm::zip_equal(results, function.front().getTerminator()->getOperands()))
+    if (!result)
+      result = map.lookup(returned);
+  call.replaceAllUsesWith(results);
   call.erase();
 }
 

@@ -116,6 +116,7 @@ private:
   void writeEach(Operation &op, int64_t microBatch);
   void writeRun(func::CallOp call, std::optional<int64_t> microBatch);
   StringAttr getInputName(BlockArgument argument);
+  void writeSum(Value result, IntegerAttr microBatch);
   void writeMove(Operation &op, std::optional<int64_t> microBatch);
   void writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot);
   /// The slot of a value of the step, as an op that runs once or for the micro-batch at hand reads it.
@@ -137,7 +138,7 @@ private:
   llvm::SetVector<Value> zeroed;      ///< the sums that these contribute to, which start at zero
 };
 
-/// Follows a sum back to the calls whose results it adds up.
+/// Follows a sum back to the calls, and the moves between ranks, whose results it adds up.
 LogicalResult TableWriter::collectContributions(Value value, Value whole) {
   SmallVector<Value> work{value};
   DenseSet<Operation *> calls;
@@ -145,11 +146,13 @@ LogicalResult TableWriter::collectContributions(Value value, Value whole) {
     Value next = work.pop_back_val();
     auto sum = next.getDefiningOp<nn::AddOp>();
     if (!sum) {
-      if (!next.getDefiningOp<func::CallOp>() || !accumulatorOf.try_emplace(next, whole).second)
+      bool isCall = next.getDefiningOp<func::CallOp>() != nullptr;
+      bool isMove = isa_and_nonnull<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(next.getDefiningOp());
+      if (!(isCall || isMove) || !accumulatorOf.try_emplace(next, whole).second)
         return emitError(whole.getLoc()) << "sums a value over \"time\" that is "
-                                         << (next.getDefiningOp<func::CallOp>() ? "part of a sum already" : "no result of a call");
+                                         << (isCall || isMove ? "part of a sum already" : "no result of a call");
       // A call adds to a sum in place once, and only what nobody else reads.
-      if (!next.hasOneUse() || !calls.insert(next.getDefiningOp()).second) {
+      if (isMove || !next.hasOneUse() || !calls.insert(next.getDefiningOp()).second) {
         mergeCall[next] = -1;
         zeroed.insert(whole);
       }
@@ -276,21 +279,26 @@ void TableWriter::writeRun(func::CallOp call, std::optional<int64_t> microBatch)
                                          call->getAttrOfType<IntegerAttr>(callAttrName), number);
   for (auto [result, slot] : llvm::zip(call.getResults(), run.getOutputs())) {
     slots[result] = slot;
-    Value whole = accumulatorOf.lookup(result);
-    if (!whole)
-      continue;
-    Value &sum = running[whole];
-    auto merged = mergeCall.find(result);
-    if (merged == mergeCall.end()) {
-      sum = slot;
-      continue;
-    }
-    func::FuncOp merge = accumulators.getMerge(builder.getInsertionBlock()->getParentOp(), slot.getType(), monoidOf.lookup(whole));
-    // A forward: it is a call of its own, which no other goes with.
-    auto forward = pipe::PhaseAttr::get(builder.getContext(), pipe::Phase::Forward);
-    sum = builder.create<pipe::RunOp>(call.getLoc(), slot.getType(), SymbolRefAttr::get(merge), ValueRange{sum, slot}, forward,
-                                      builder.getI64IntegerAttr(merged->second), number).getResult(0);
+    writeSum(result, number);
   }
+}
+
+/// Adds to the sum, if there is one, that a result of a micro-batch contributes to.
+void TableWriter::writeSum(Value result, IntegerAttr microBatch) {
+  Value whole = accumulatorOf.lookup(result), slot = slots.lookup(result);
+  if (!whole)
+    return;
+  Value &sum = running[whole];
+  auto merged = mergeCall.find(result);
+  if (merged == mergeCall.end()) {
+    sum = slot;
+    return;
+  }
+  func::FuncOp merge = accumulators.getMerge(builder.getInsertionBlock()->getParentOp(), slot.getType(), monoidOf.lookup(whole));
+  // A forward: it is a call of its own, which no other goes with.
+  auto forward = pipe::PhaseAttr::get(builder.getContext(), pipe::Phase::Forward);
+  sum = builder.create<pipe::RunOp>(result.getLoc(), slot.getType(), SymbolRefAttr::get(merge), ValueRange{sum, slot}, forward,
+                                    builder.getI64IntegerAttr(merged->second), microBatch).getResult(0);
 }
 
 void TableWriter::writeOnce(Operation &op) {
@@ -336,6 +344,8 @@ void TableWriter::writeMove(Operation &op, std::optional<int64_t> microBatch) {
       moved = builder.create<pipe::PieceOp>(loc, slice.getType(), slotOf(slice.getValue()), number, mesh, axes);
   }
   slots[op.getResult(0)] = moved;
+  if (microBatch)
+    writeSum(op.getResult(0), number ? number : builder.getI64IntegerAttr(*microBatch));
 }
 
 void TableWriter::writeEach(Operation &op, int64_t microBatch) {
@@ -370,8 +380,8 @@ LogicalResult TableWriter::write(StringRef name) {
   int64_t nextCall = 0;
   for (auto call : step.front().getOps<func::CallOp>())
     nextCall = std::max(nextCall, call->getAttrOfType<IntegerAttr>(callAttrName).getInt() + 1);
-  for (auto call : step.front().getOps<func::CallOp>())
-    for (Value result : call.getResults())
+  for (Operation &op : step.front())
+    for (Value result : op.getResults())
       if (auto merged = mergeCall.find(result); merged != mergeCall.end())
         merged->second = nextCall++;
   for (Value whole : zeroed)

@@ -501,7 +501,19 @@ class OutlineBlocks : public galvatron::impl::NnOutlineBlocksPassBase<OutlineBlo
     IRRewriter rewriter(&getContext());
     DominanceInfo dominance(forward);
     eliminateCommonSubExpressions(rewriter, dominance, forward);
+    repeatBroadcasts(forward);
     Outliner(forward).run();
+  }
+
+  /// A parameter of all layers (ALBERT's biases) is repeated along rows by each of them: blocks share the parameter, not the
+  /// large tensor.
+  static void repeatBroadcasts(func::FuncOp forward) {
+    for (auto broadcast : llvm::make_early_inc_range(forward.getOps<nn::BroadcastOp>()))
+      if (broadcast.getOperand().getDefiningOp<nn::GetParameterOp>())
+        for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(broadcast->getUses()))) {
+          OpBuilder builder(broadcast->getNextNode() ? broadcast->getNextNode() : broadcast.getOperation());
+          use.set(builder.clone(*broadcast)->getResult(0));
+        }
   }
 };
 

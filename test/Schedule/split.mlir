@@ -93,3 +93,24 @@ func.func @step(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
   %0 = call @h(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4x2xf32>
   return %0 : tensor<4x2xf32>
 }
+
+// -----
+
+// A value that a function returns twice stays two results: each may be a sum of its own.
+dist.mesh @mesh("a" = 2) micro_batches(1)
+
+// CHECK-LABEL: func.func private @twice.0(
+// CHECK: return %[[R:.*]], %[[R]] :
+func.func private @twice(%x: tensor<4x2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) {
+  %r = nn.reduce sum %x [0] : tensor<4x2xf32> -> tensor<2xf32>
+  %all = dist.all_reduce sum %r over @mesh ["a"] : tensor<2xf32>
+  return %r, %r, %all : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
+}
+// CHECK-LABEL: func.func @step(
+// CHECK: %[[CALL:.*]]:2 = call @twice.0(
+// CHECK: %[[ALL:.*]] = dist.all_reduce sum %[[CALL]]#{{[01]}} over @mesh ["a"]
+// CHECK: return %[[CALL]]#0, %[[CALL]]#1, %[[ALL]]
+func.func @step(%x: tensor<4x2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) {
+  %0:3 = call @twice(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>)
+  return %0#0, %0#1, %0#2 : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
+}

@@ -227,3 +227,26 @@ func.func @forward(%x: tensor<2x4xf32> {nn.name = "x"}) -> (tensor<f32> {nn.name
   %3 = nn.div %2, %sum : tensor<f32>
   return %3 : tensor<f32>
 }
+
+// -----
+
+// A bias of all layers is repeated along the rows inside each block.
+// CHECK: func.func private @block0(%{{.*}}: tensor<4x2xf32>, %{{.*}}: tensor<2x2xf32>, %[[BIAS:.*]]: tensor<2xf32>) -> tensor<4x2xf32>
+// CHECK: nn.broadcast %[[BIAS]]
+nn.parameter @w trainable : tensor<2x2xf32>, view strided<[2, 1]> of "w" [2, 2] init normal
+nn.parameter @bias trainable : tensor<2xf32>, view strided<[1]> of "bias" [2] init zero
+func.func @forward(%x: tensor<4x2xf32> {nn.name = "x"}) -> (tensor<4x2xf32> {nn.name = "y"}) {
+  %w = nn.get_parameter @w : tensor<2x2xf32>
+  %bias = nn.get_parameter @bias : tensor<2xf32>
+  %b = nn.broadcast %bias [1] : tensor<2xf32> -> tensor<4x2xf32>
+  %0 = nn.contract %x, %w "ab,bc->ac" : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  %1 = nn.add %0, %b : tensor<4x2xf32>
+  %2 = nn.tanh %1 : tensor<4x2xf32>
+  %3 = nn.contract %2, %w "ab,bc->ac" : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  %4 = nn.add %3, %b : tensor<4x2xf32>
+  %5 = nn.tanh %4 : tensor<4x2xf32>
+  %6 = nn.contract %5, %w "ab,bc->ac" : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  %7 = nn.add %6, %b : tensor<4x2xf32>
+  %8 = nn.tanh %7 : tensor<4x2xf32>
+  return %8 : tensor<4x2xf32>
+}
