@@ -45,6 +45,17 @@ def DistPrintLayoutsPass : Pass<"dist-print-layouts", "::mlir::ModuleOp"> {
   let summary = "emits a remark with the layout of each value that is not whole";
 }
 
+def DistPrintCommunicationPass : Pass<"dist-print-communication", "::mlir::ModuleOp"> {
+  let summary = "emits remarks with the collectives of each step: what, over which axes, bytes, times";
+  let description = [{
+    Works on what `--dist-partition` makes. Bytes are those that each rank brings. A collective of a function is made in each of
+    its calls and for each micro-batch.
+
+        all_reduce sum over ["a"] in @block0.forward: 32768 bytes, 8 times a step
+        a step has 17 collectives, to which each rank brings 524292 bytes
+  }];
+}
+
 def DistPrintShardingRulesPass : Pass<"dist-print-sharding-rules", "::mlir::ModuleOp"> {
   let summary = "emits a remark with the sharding rule of each op";
   let description = [{
