@@ -41,6 +41,7 @@ static void addPlannedPasses(OpPassManager &pm, const PipelineOptions &options) 
   // Ranks are axes in space, micro-batches one in time; the batch is split over all of them.
   DistApplyPlanPassOptions plan;
   plan.ranks = options.ranks;
+  plan.stages = options.stages;
   plan.tensor = options.tensor;
   plan.microBatches = options.microBatches;
   pm.addPass(createDistApplyPlanPass(plan));
@@ -61,12 +62,14 @@ static void addPartitionedPasses(OpPassManager &pm) {
 }
 
 /// The order in which functions run on micro-batches, as a table.
-static void addScheduledPasses(OpPassManager &pm) {
-  // The step is calls and nothing else.
+static void addScheduledPasses(OpPassManager &pm, const PipelineOptions &options) {
+  // The step is calls and nothing else, each on its stage.
   pm.addPass(createPipeSplitPass());
-  // Each call becomes a row per micro-batch.
-  pm.addPass(createPipeSchedulePass());
-  // Rows fit together: every value is there when it is read.
+  // Each call becomes a row per micro-batch, in the table of its stage.
+  PipeSchedulePassOptions schedule;
+  schedule.schedule = options.schedule;
+  pm.addPass(createPipeSchedulePass(schedule));
+  // Rows fit together: every value is there when it is read, and no stages wait for each other.
   pm.addPass(createPipeVerifySchedulePass());
   pm.addPass(createVerifyScheduledPass());
 }
@@ -109,7 +112,7 @@ void galvatron::addStagePasses(OpPassManager &pm, Stage stage, const PipelineOpt
   case Stage::Partitioned:
     return addPartitionedPasses(pm);
   case Stage::Scheduled:
-    return addScheduledPasses(pm);
+    return addScheduledPasses(pm, options);
   case Stage::Lowered:
     return addLoweredPasses(pm, options);
   }

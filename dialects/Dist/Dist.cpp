@@ -122,7 +122,16 @@ LogicalResult MeshOp::verify() {
   }
   if (int64_t(getMicroBatches()) < 1) // C3
     return emitOpError("has ") << int64_t(getMicroBatches()) << " micro-batches; at least 1 is needed";
+  if (getNumStageAxes() < 0) // C4
+    return emitOpError("has ") << int64_t(getStages()) << " stages, which is no product of its outermost axes";
   return success();
+}
+
+int64_t MeshOp::getNumStageAxes() {
+  int64_t count = 0, product = 1, stages = getStages();
+  while (product < stages && count < int64_t(getAxisSizes().size()))
+    product *= getAxisSizes()[count++];
+  return product == stages ? count : -1;
 }
 
 int64_t MeshOp::getAxisSize(StringRef axis) {

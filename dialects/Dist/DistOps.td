@@ -101,21 +101,27 @@ def Dist_MeshOp : Op<Dist_Dialect, "mesh", [Symbol]> {
   let summary = "the devices as a grid, and the micro-batches of a step";
   let description = [{
     Axes in space are small (a node of 8 is 2 × 2 × 2), slowest link first; one rank has none. The axis
-    `"time"` always exists and has as many points as there are micro-batches.
+    `"time"` always exists and has as many points as there are micro-batches. The outermost axes may be those of
+    pipeline stages: what ranks along them have are not pieces of one value, but other parts of the step.
 
     ```mlir
-    dist.mesh @mesh() micro_batches(4)                  // one rank
-    dist.mesh @mesh("a" = 2, "b" = 2) micro_batches(4)  // four
+    dist.mesh @mesh() micro_batches(4)                             // one rank
+    dist.mesh @mesh("a" = 2, "b" = 2) micro_batches(4)             // four
+    dist.mesh @mesh("a" = 2, "b" = 2) stages(2) micro_batches(4)   // two stages ("a") of two
     ```
     C1: names are distinct, not empty and not "time". C2: sizes are at least 2. C3: there is at least one micro-batch.
+    C4: stages are the product of the sizes of the outermost axes.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$axis_names, DenseI64ArrayAttr:$axis_sizes,
-                       I64Attr:$micro_batches);
+                       I64Attr:$micro_batches, DefaultValuedAttr<I64Attr, "1">:$stages);
   let assemblyFormat = [{
-    $sym_name `(` custom<Axes>($axis_names, $axis_sizes) `)` `micro_batches` `(` $micro_batches `)` attr-dict
+    $sym_name `(` custom<Axes>($axis_names, $axis_sizes) `)` (`stages` `(` $stages^ `)`)?
+    `micro_batches` `(` $micro_batches `)` attr-dict
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
+    /// How many of the axes, from the outermost on, are those of stages.
+    int64_t getNumStageAxes();
     /// The number of points along an axis ("time" too), or 0 if the mesh has no such axis.
     int64_t getAxisSize(::llvm::StringRef axis);
     /// The product of the sizes of the axes, which exist.

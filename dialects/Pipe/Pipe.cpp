@@ -78,6 +78,15 @@ std::optional<int64_t> galvatron::pipe::getMicroBatch(Operation *row) {
   return number ? std::optional<int64_t>(number.getInt()) : std::nullopt;
 }
 
+std::string galvatron::pipe::getTableName(StringRef step, int64_t stage, int64_t stages) {
+  return stages == 1 ? step.str() : (step + ".stage" + Twine(stage)).str();
+}
+
+StringRef galvatron::pipe::getStepName(TableOp table) {
+  auto [step, stage] = table.getSymName().rsplit(".stage");
+  return table.getSymName() == getTableName(step, table.getStage(), 2) ? step : table.getSymName();
+}
+
 //===----------------------------------------------------------------------===//
 // Verifiers
 //===----------------------------------------------------------------------===//
@@ -85,8 +94,8 @@ std::optional<int64_t> galvatron::pipe::getMicroBatch(Operation *row) {
 LogicalResult TableOp::verifyRegions() {
   bool ok = true;
   for (Operation &row : getRows().front()) {
-    if (!isa_and_nonnull<PipeDialect>(row.getDialect())) { // C1
-      row.emitOpError("is no row of a table: rows are ops of the pipe dialect");
+    if (!isa_and_nonnull<PipeDialect>(row.getDialect()) || isa<TransferOp>(row)) { // C1
+      row.emitOpError("is no row of a table: rows are ops of the pipe dialect, transfers apart");
       ok = false;
     } else if (auto number = getMicroBatch(&row); number && *number >= int64_t(getMicroBatches())) { // C2
       row.emitOpError("is of micro-batch ") << *number << ", but the table has " << getMicroBatches();
@@ -94,6 +103,12 @@ LogicalResult TableOp::verifyRegions() {
     }
   }
   return success(ok);
+}
+
+LogicalResult TransferOp::verify() {
+  if (getFrom() == getTo()) // C1
+    return emitOpError("is from stage ") << getFrom() << " to itself";
+  return success();
 }
 
 LogicalResult RunOp::verify() {

@@ -31,6 +31,11 @@ mlir::LogicalResult verifyAccumulates(mlir::Operation *function);
 /// The micro-batch that a row belongs to, if it has one.
 std::optional<int64_t> getMicroBatch(mlir::Operation *row);
 
+/// What the table of a stage is called: `train`, or, of several stages, `train.stage1`.
+std::string getTableName(llvm::StringRef step, int64_t stage, int64_t stages);
+/// The step that a table is of: `train` for both.
+llvm::StringRef getStepName(TableOp table);
+
 } // namespace galvatron::pipe
 
 #endif

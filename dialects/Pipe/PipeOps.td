@@ -254,6 +254,71 @@ def Pipe_AllGatherOp : Pipe_SymbolRow<"all_gather", [Pure]> {
   }];
 }
 
+// Messages between stages: each rank of one talks to the rank with the same place in the other.
+
+def Pipe_Channel : ConfinedAttr<I64Attr, [IntNonNegative]>;
+
+def Pipe_TransferOp : Op<Pipe_Dialect, "transfer", [Pure, AllTypesMatch<["value", "result"]>]> {
+  let summary = "a value of one stage, as another one has it";
+  let description = [{
+    Stands in a step from `--pipe-split` to `--pipe-schedule`, which makes a `pipe.send` and a `pipe.receive` of it. Transfers have
+    numbers, so that both can be told to belong together.
+
+    ```mlir
+    %h = pipe.transfer %h0 number(0) from(0) to(1) : tensor<4x32x64xf32>
+    ```
+    C1: the stages differ.
+  }];
+  let arguments = (ins Pipe_Tensor:$value, Pipe_Channel:$number, Pipe_Channel:$from, Pipe_Channel:$to);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "$value `number` `(` $number `)` `from` `(` $from `)` `to` `(` $to `)` attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
+def Pipe_SendOp : Pipe_Row<"send"> {
+  let summary = "begins to send a value to another stage, without waiting for it";
+  let description = [{
+    The value stays as it is until the `pipe.wait` of the same transfer and micro-batch. Between two stages messages are received in
+    the order in which they are sent.
+
+    ```mlir
+    pipe.send %h transfer(0) to(1) micro_batch(0) : tensor<4x32x64xf32>
+    ```
+  }];
+  let arguments = (ins Pipe_Tensor:$value, Pipe_Channel:$transfer, Pipe_Channel:$to, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let assemblyFormat = [{
+    $value `transfer` `(` $transfer `)` `to` `(` $to `)` (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value)
+  }];
+}
+
+def Pipe_WaitOp : Pipe_Row<"wait"> {
+  let summary = "waits until the other stage has received what was sent";
+  let description = [{
+    ```mlir
+    pipe.wait %h transfer(0) to(1) micro_batch(0) : tensor<4x32x64xf32>
+    ```
+    C1: an earlier `pipe.send` has the same operand, transfer, stage and micro-batch (`--pipe-verify-schedule`).
+  }];
+  let arguments = (ins Pipe_Tensor:$value, Pipe_Channel:$transfer, Pipe_Channel:$to, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let assemblyFormat = [{
+    $value `transfer` `(` $transfer `)` `to` `(` $to `)` (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value)
+  }];
+}
+
+def Pipe_ReceiveOp : Pipe_Row<"receive"> {
+  let summary = "a value that another stage sends; waits for it";
+  let description = [{
+    ```mlir
+    %h = pipe.receive transfer(0) from(0) micro_batch(0) : tensor<4x32x64xf32>
+    ```
+  }];
+  let arguments = (ins Pipe_Channel:$transfer, Pipe_Channel:$from, OptionalAttr<Pipe_MicroBatch>:$micro_batch);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = [{
+    `transfer` `(` $transfer `)` `from` `(` $from `)` (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($result)
+  }];
+}
+
 def Pipe_ZeroOp : Pipe_Row<"zero", [Pure]> {
   let summary = "zeros: an accumulator that nothing has been added to";
   let results = (outs Pipe_Tensor:$result);

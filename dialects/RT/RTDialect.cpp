@@ -293,8 +293,30 @@ LogicalResult ProgramOp::verify() {
   for (int64_t size : getAxisSizes())
     if (size < 2) // C1
       return emitOpError("has an axis of size ") << size << "; an axis has at least 2 points";
+  int64_t stages = getStages();
+  if (stages < 1 || int64_t(getStage()) >= stages || getRanks() % stages) // C2
+    return emitOpError("is stage ") << getStage() << " of " << stages << " on " << getRanks() << " ranks";
   return success();
 }
+
+int64_t ProgramOp::getRanks() {
+  int64_t ranks = 1;
+  for (int64_t size : getAxisSizes())
+    ranks *= size;
+  return ranks;
+}
+
+/// C1 of messages.
+static LogicalResult verifyPeer(Operation *row, int64_t peer) {
+  auto program = row->getParentOfType<ProgramOp>();
+  if (!program || peer == int64_t(program.getStage()) || peer >= int64_t(program.getStages()))
+    return row->emitOpError("names stage ") << peer << (program ? " of " + std::to_string(program.getStages()) : std::string());
+  return success();
+}
+
+LogicalResult SendOp::verify() { return verifyPeer(*this, getPeer()); }
+LogicalResult WaitSentOp::verify() { return verifyPeer(*this, getPeer()); }
+LogicalResult ReceiveOp::verify() { return verifyPeer(*this, getPeer()); }
 
 /// C1 of the collectives: which ranks take part is a set, written in one way.
 static LogicalResult verifyAxes(Operation *row, ArrayRef<int64_t> axes) {

@@ -217,15 +217,17 @@ def RT_ProgramOp : RT_Op<"program", [Symbol, NoTerminator, SingleBlock, NoRegion
   let description = [{
     Declares the tensors of the arena that the runtime knows (`rt.parameter`, `rt.tensor`) and
     one `rt.table` per mode. `arena_bytes` is what each rank allocates, no more and no less. `mesh` names the axes that
-    the ranks fill, outermost first, and their sizes. Parameters that ranks have pieces of are saved through `staging`.
-    C1: as many names as sizes, each at least 2.
+    the ranks fill, outermost first, and their sizes. Parameters that ranks have pieces of are saved through `staging`. With pipeline
+    stages there is a program for each: they share functions, parameters that several of them read, and the mesh.
+    C1: as many names as sizes, each at least 2. C2: the stage is below the number of stages, which divides the ranks.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$threads, StrAttr:$cpu, StrAttr:$optimizer,
       I64Attr:$micro_batches, DefaultValuedAttr<StrArrayAttr, "{}">:$axis_names, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$axis_sizes,
-      OptionalAttr<RT_Bytes>:$arena_bytes, OptionalAttr<RT_Bytes>:$staging_bytes, OptionalAttr<RT_Bytes>:$staging_offset);
+      OptionalAttr<RT_Bytes>:$arena_bytes, OptionalAttr<RT_Bytes>:$staging_bytes, OptionalAttr<RT_Bytes>:$staging_offset,
+      DefaultValuedAttr<RT_Bytes, "0">:$stage, DefaultValuedAttr<I64Attr, "1">:$stages);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name `threads` $threads `cpu` $cpu `optimizer` $optimizer `micro_batches` $micro_batches
+    $sym_name (`stage` $stage^)? (`of` $stages^)? `threads` $threads `cpu` $cpu `optimizer` $optimizer `micro_batches` $micro_batches
     (`mesh` $axis_names^ $axis_sizes)? (`arena` $arena_bytes^)?
     (`staging` $staging_bytes^ `at` $staging_offset)? attr-dict-with-keyword $body
   }];
@@ -234,6 +236,10 @@ def RT_ProgramOp : RT_Op<"program", [Symbol, NoTerminator, SingleBlock, NoRegion
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "int64_t":$threads, "::llvm::StringRef":$cpu,
                                  "::llvm::StringRef":$optimizer, "int64_t":$microBatches,
                                  "::mlir::ArrayAttr":$axisNames, "::llvm::ArrayRef<int64_t>":$axisSizes)>];
+  let extraClassDeclaration = [{
+    /// The ranks of the job.
+    int64_t getRanks();
+  }];
 }
 
 def RT_ParameterOp : RT_SymbolUse<"parameter", [HasParent<"ProgramOp">]> {
@@ -339,6 +345,43 @@ def RT_AllGatherOp : RT_Op<"all_gather", [HasParent<"TableOp">]> {
     $input `into` $output `axes` $axes (`micro_batch` $micro_batch^)? attr-dict `:` type($input) `,` type($output)
   }];
   let hasVerifier = 1;
+}
+
+class RT_MessageOp<string mnemonic> : RT_Op<mnemonic, [HasParent<"TableOp">]> {
+  let arguments = (ins RT_BufferType:$value, RT_Bytes:$peer, OptionalAttr<I64Attr>:$micro_batch);
+  let hasVerifier = 1;
+}
+
+def RT_SendOp : RT_MessageOp<"send"> {
+  let summary = "a row: begins to send a buffer to the rank with the same place in another stage";
+  let description = [{
+    The buffer stays as it is until the `rt.wait_sent` that belongs to it: the first one to that stage waits for the first message,
+    the second one for the second.
+
+    ```mlir
+    rt.send %h to 1 micro_batch 0 : <4x32x64xf32>
+    rt.wait_sent %h to 1 micro_batch 0 : <4x32x64xf32>
+    ```
+    C1: there is such a stage, and it is another one.
+  }];
+  let assemblyFormat = "$value `to` $peer (`micro_batch` $micro_batch^)? attr-dict `:` type($value)";
+}
+
+def RT_WaitSentOp : RT_MessageOp<"wait_sent"> {
+  let summary = "a row: waits until the other stage has what was sent to it";
+  let description = [{ C1: there is such a stage, and it is another one. }];
+  let assemblyFormat = "$value `to` $peer (`micro_batch` $micro_batch^)? attr-dict `:` type($value)";
+}
+
+def RT_ReceiveOp : RT_MessageOp<"receive"> {
+  let summary = "a row: waits for the next message of another stage";
+  let description = [{
+    ```mlir
+    rt.receive %h from 0 micro_batch 0 : <4x32x64xf32>
+    ```
+    C1: there is such a stage, and it is another one.
+  }];
+  let assemblyFormat = "$value `from` $peer (`micro_batch` $micro_batch^)? attr-dict `:` type($value)";
 }
 
 def RT_PublishOutputOp : RT_Op<"publish_output", [HasParent<"TableOp">]> {

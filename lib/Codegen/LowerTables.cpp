@@ -11,6 +11,7 @@
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
+#include <map>
 
 using namespace mlir;
 using namespace galvatron;
@@ -303,6 +304,14 @@ LogicalResult TableLowering::lower(Operation *row) {
     lowerReduce(reduce);
   } else if (auto gather = dyn_cast<pipe::AllGatherOp>(row)) {
     lowerGather(gather);
+  } else if (auto send = dyn_cast<pipe::SendOp>(row)) {
+    builder.create<rt::SendOp>(send.getLoc(), buffers[send.getValue()], send.getTo(), send.getMicroBatchAttr());
+  } else if (auto wait = dyn_cast<pipe::WaitOp>(row)) {
+    builder.create<rt::WaitSentOp>(wait.getLoc(), buffers[wait.getValue()], wait.getTo(), wait.getMicroBatchAttr());
+  } else if (auto receive = dyn_cast<pipe::ReceiveOp>(row)) {
+    Value slot = makeSlot(receive.getLoc(), receive.getType(), ("received from stage " + Twine(receive.getFrom())).str());
+    builder.create<rt::ReceiveOp>(receive.getLoc(), slot, receive.getFrom(), receive.getMicroBatchAttr());
+    buffers[receive.getResult()] = slot;
   } else if (auto place = dyn_cast<pipe::PlaceOp>(row)) {
     Value whole = place.getWhole() ? buffers[place.getWhole()] : makeSlot(place.getLoc(), place.getType(), "placed");
     runHelper(place.getLoc(), "copy_", buffers[place.getValue()], view(whole, place.getValue().getType(), place.getMicroBatch()));
@@ -321,7 +330,7 @@ LogicalResult TableLowering::lower(Operation *row) {
 }
 
 LogicalResult TableLowering::run() {
-  rt::Mode mode = table.getSymName() == "forward" ? rt::Mode::Forward : rt::Mode::Train;
+  rt::Mode mode = pipe::getStepName(table) == "forward" ? rt::Mode::Forward : rt::Mode::Train;
   builder.setInsertionPointToEnd(&program.op.getBody().front());
   auto lowered = builder.create<rt::TableOp>(table.getLoc(), mode);
   builder.setInsertionPointToStart(&lowered.getBody().front());
@@ -330,37 +339,65 @@ LogicalResult TableLowering::run() {
   bool ok = true;
   for (Operation &row : table.getRows().front())
     ok &= succeeded(lower(&row));
+  // All stages hand out their gradients together.
+  if (mode == rt::Mode::Train && int64_t(program.op.getStages()) > 1 && table.getRows().front().getOps<pipe::GradientOp>().empty())
+    builder.create<rt::PublishGradientsOp>(table.getLoc());
   return success(ok);
 }
 
-LogicalResult galvatron::lowerTables(ArrayRef<pipe::TableOp> tables, int64_t threads, StringRef cpu, StringRef optimizer) {
+/// The program of one stage.
+static LogicalResult lowerStage(ArrayRef<pipe::TableOp> tables, dist::MeshOp mesh, StringRef name, int64_t threads, StringRef cpu,
+                                StringRef optimizer, llvm::function_ref<bool(nn::ParameterOp)> hasParameter) {
   pipe::TableOp first = tables.front();
   auto module = first->getParentOfType<ModuleOp>();
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  ArrayAttr axisNames = builder.getArrayAttr({});
-  SmallVector<int64_t> axisSizes;
-  for (auto mesh : module.getOps<dist::MeshOp>()) {
-    axisNames = mesh.getAxisNames();
-    axisSizes.assign(mesh.getAxisSizes().begin(), mesh.getAxisSizes().end());
-  }
-  Program program{builder.create<rt::ProgramOp>(first.getLoc(), "program", threads, cpu, optimizer, first.getMicroBatches(),
-                                                axisNames, axisSizes),
+  Program program{builder.create<rt::ProgramOp>(first.getLoc(), name, threads, cpu, optimizer, first.getMicroBatches(),
+                                                mesh ? mesh.getAxisNames() : builder.getArrayAttr({}),
+                                                mesh ? mesh.getAxisSizes() : ArrayRef<int64_t>()),
                   SymbolTable(module), {}, {}};
-
-  // A parameter that no row reads is saved all the same; a table of the file that nobody reads is not kept.
-  llvm::StringSet<> used;
-  for (pipe::TableOp table : tables)
-    for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>())
-      used.insert(parameter.getParameter());
+  if (mesh && mesh.getStages() > 1) {
+    program.op.setStage(first.getStage());
+    program.op.setStages(mesh.getStages());
+  }
   builder.setInsertionPointToStart(&program.op.getBody().front());
   for (auto parameter : module.getOps<nn::ParameterOp>())
-    if (parameter.getKind() == nn::ParameterKind::Trainable || parameter.getKind() == nn::ParameterKind::Frozen ||
-        used.contains(parameter.getSymName()))
+    if (hasParameter(parameter))
       program.parameters[parameter.getSymName()] = builder.create<rt::ParameterOp>(
           parameter.getLoc(), bufferType(parameter.getType()), parameter.getSymName(), IntegerAttr());
   bool ok = true;
   for (pipe::TableOp table : tables)
     ok &= succeeded(TableLowering(table, program).run());
+  return success(ok);
+}
+
+LogicalResult galvatron::lowerTables(ArrayRef<pipe::TableOp> tables, int64_t threads, StringRef cpu, StringRef optimizer) {
+  auto module = pipe::TableOp(tables.front())->getParentOfType<ModuleOp>();
+  auto meshes = module.getOps<dist::MeshOp>();
+  dist::MeshOp mesh = meshes.empty() ? dist::MeshOp() : *meshes.begin();
+  int64_t stages = mesh ? int64_t(mesh.getStages()) : 1;
+  std::map<int64_t, SmallVector<pipe::TableOp>> byStage;
+  std::map<int64_t, llvm::StringSet<>> used; // parameters
+  llvm::StringSet<> usedAnywhere;
+  for (pipe::TableOp table : tables) {
+    if (int64_t(table.getStage()) >= stages)
+      return table.emitOpError("is of stage ") << table.getStage() << ", but the mesh has " << stages;
+    byStage[table.getStage()].push_back(table);
+    for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>()) {
+      used[table.getStage()].insert(parameter.getParameter());
+      usedAnywhere.insert(parameter.getParameter());
+    }
+  }
+  bool ok = true;
+  for (int64_t stage = 0; stage < stages; ++stage) {
+    if (byStage[stage].empty())
+      return module.emitError() << "stage " << stage << " of " << stages << " has no table";
+    // A parameter that no row reads is saved all the same, by the first stage; a table of the file that nobody reads is not kept.
+    auto hasParameter = [&](nn::ParameterOp parameter) {
+      bool isKept = parameter.getKind() == nn::ParameterKind::Trainable || parameter.getKind() == nn::ParameterKind::Frozen;
+      return used[stage].contains(parameter.getSymName()) || (isKept && stage == 0 && !usedAnywhere.contains(parameter.getSymName()));
+    };
+    ok &= succeeded(lowerStage(byStage[stage], mesh, pipe::getTableName("program", stage, stages), threads, cpu, optimizer, hasParameter));
+  }
   for (pipe::TableOp table : tables)
     table.erase();
   return success(ok);

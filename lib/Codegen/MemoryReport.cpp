@@ -63,6 +63,7 @@ static Category categorize(rt::SlotOp slot) {
       return Gradients;
     auto run = dyn_cast<rt::RunOp>(user);
     auto phase = run ? run->getAttrOfType<StringAttr>("phase") : StringAttr();
+    fromForward |= isa<rt::ReceiveOp>(user);
     if (!phase)
       continue;
     bool writes = llvm::is_contained(run.getOutputs(), slot.getResult());
@@ -182,7 +183,10 @@ void galvatron::printMemoryReport(rt::ProgramOp program, llvm::raw_ostream &stre
   }
   int64_t total = program.getArenaBytes().value_or(0);
   contents.setUnused(total - fixed - most);
-  stream << "memory: " << total << " bytes (" << describeBytes(total) << ")" << whereStream.str() << "\n";
+  stream << "memory";
+  if (program.getStages() > 1)
+    stream << " of a rank of stage " << program.getStage();
+  stream << ": " << total << " bytes (" << describeBytes(total) << ")" << whereStream.str() << "\n";
   contents.printSums(stream, total);
   stream << "the largest:\n";
   contents.printLargest(stream, 12);

@@ -90,7 +90,7 @@ struct PlanMemoryPass : galvatron::impl::PlanMemoryPassBase<PlanMemoryPass> {
     auto programs = module.getOps<rt::ProgramOp>();
     if (programs.empty())
       return;
-    rt::ProgramOp program = *programs.begin();
+    rt::ProgramOp program = *programs.begin(); // threads and cpu are those of all stages
     std::optional<int64_t> level = getCpuLevel(program.getCpu());
     if (!level) {
       program.emitOpError("has cpu \"") << program.getCpu() << "\", expected native, x86-64-v3 or x86-64-v4";
@@ -102,7 +102,8 @@ struct PlanMemoryPass : galvatron::impl::PlanMemoryPassBase<PlanMemoryPass> {
     for (auto function : module.getOps<func::FuncOp>())
       if (function->hasAttr(rt::outsAttr) && !function.isExternal())
         planFrame(function, symbols);
-    planProgram(program);
+    for (rt::ProgramOp stage : programs)
+      planProgram(stage);
   }
 
   /// Fills in the `scratch` of every descriptor.
@@ -163,6 +164,12 @@ struct PlanMemoryPass : galvatron::impl::PlanMemoryPassBase<PlanMemoryPass> {
   void planProgram(rt::ProgramOp program) {
     Builder builder(program.getContext());
     int64_t fixed = 0;
+    // At the start: ranks find each other's by the offset, and what follows differs from stage to stage.
+    if (int64_t staging = getStagingBytes(program)) {
+      program.setStagingBytesAttr(builder.getI64IntegerAttr(staging));
+      program.setStagingOffsetAttr(builder.getI64IntegerAttr(0));
+      fixed = staging;
+    }
     auto place = [&](auto op) {
       op.setOffsetAttr(builder.getI64IntegerAttr(fixed));
       fixed += alignToArena(op.getResult().getType().getBytes());
@@ -188,20 +195,16 @@ struct PlanMemoryPass : galvatron::impl::PlanMemoryPassBase<PlanMemoryPass> {
           cast<rt::RunOp>(buffer.op).setFrameAttr(offset);
       }
     }
-    if (int64_t staging = getStagingBytes(program->getParentOfType<ModuleOp>())) {
-      program.setStagingBytesAttr(builder.getI64IntegerAttr(staging));
-      program.setStagingOffsetAttr(builder.getI64IntegerAttr(fixed + shared));
-      shared += staging;
-    }
     program.setArenaBytesAttr(builder.getI64IntegerAttr(fixed + shared));
   }
 
-  /// What tensors are saved through that ranks have pieces of: all of the largest, if it is small.
-  static int64_t getStagingBytes(ModuleOp module) {
+  /// What tensors are saved through that not every rank has all of: all of the largest, if it is small. The same on all stages.
+  static int64_t getStagingBytes(rt::ProgramOp program) {
+    auto module = program->getParentOfType<ModuleOp>();
     constexpr int64_t most = 1 << 20;
     int64_t bytes = 0;
     for (auto parameter : module.getOps<nn::ParameterOp>()) {
-      if (!parameter->hasAttr(dist::layoutAttrName) || parameter.getKind() == nn::ParameterKind::State)
+      if (!(parameter->hasAttr(dist::layoutAttrName) || int64_t(program.getStages()) > 1) || parameter.getKind() == nn::ParameterKind::State)
         continue;
       int64_t saved = 8; // i64 at most
       for (int64_t size : parameter.getSavedShape())

@@ -135,7 +135,7 @@ public:
       return signalPassFailure();
     copySplats();
     int64_t pieces = mesh->getMicroBatches();
-    for (int64_t size : mesh->getAxisSizes())
+    for (int64_t size : mesh->getAxisSizes().drop_front(mesh->getNumStageAxes()))
       pieces *= size;
     shareRepeatedRows(pieces);
     std::optional<Propagation> propagation;

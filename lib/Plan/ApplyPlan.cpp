@@ -24,12 +24,15 @@ namespace galvatron {
 namespace {
 
 /// Checks that there are ranks and micro-batches, and that they divide the batch of a step.
-LogicalResult checkBatch(func::FuncOp step, int64_t ranks, int64_t tensor, int64_t microBatches, Location loc) {
+LogicalResult checkBatch(func::FuncOp step, int64_t ranks, int64_t stages, int64_t tensor, int64_t microBatches, Location loc) {
   if (ranks < 1)
     return emitError(loc) << "a step has at least 1 rank, not " << ranks;
+  if (stages < 1 || ranks % stages)
+    return emitError(loc) << ranks << " ranks cannot be " << stages << " stages; " << listDivisors(ranks) << " they can";
+  ranks /= stages;
   if (tensor < 1 || ranks % tensor)
-    return emitError(loc) << tensor << " ranks cannot share each block where there are " << ranks << "; "
-                          << listDivisors(ranks) << " can";
+    return emitError(loc) << tensor << " ranks cannot share each block where there are " << ranks
+                          << (stages > 1 ? " in a stage; " : "; ") << listDivisors(ranks) << " can";
   if (microBatches < 1)
     return emitError(loc) << "a step has at least 1 micro-batch, not " << microBatches;
   int64_t batch = nn::getBatch(step), replicas = ranks / tensor;
@@ -66,6 +69,37 @@ SmallVector<Operation *> findMicroBatchCalls(func::FuncOp step) {
   return calls;
 }
 
+/// Gives each call of `step` the stage that its block belongs to, and a backward that of its forward.
+LogicalResult setStages(func::FuncOp step, int64_t stages) {
+  llvm::DenseMap<Attribute, int64_t> callsOf;
+  for (auto forward : step.getOps<nn::ForwardOp>())
+    ++callsOf[forward.getCalleeAttr()];
+  auto isBlock = [&](Operation &op) {
+    auto forward = dyn_cast<nn::ForwardOp>(op);
+    return forward && callsOf.lookup(forward.getCalleeAttr()) > 1;
+  };
+  int64_t blocks = llvm::count_if(step.front(), isBlock);
+  if (stages > 1 && blocks < stages)
+    return emitError(step.getLoc()) << stages << " stages need as many blocks, and the model repeats "
+                                    << (blocks ? std::to_string(blocks) : std::string("none"));
+  Builder builder(step.getContext());
+  int64_t block = 0, stage = 0;
+  llvm::DenseMap<Value, IntegerAttr> stageOf; // by residuals
+  for (Operation &op : step.front()) {
+    if (!isa<func::CallOp, nn::ForwardOp, nn::BackwardOp>(op))
+      continue;
+    if (isBlock(op))
+      stage = block++ * stages / blocks;
+    IntegerAttr number = builder.getI64IntegerAttr(stage);
+    if (auto forward = dyn_cast<nn::ForwardOp>(op))
+      stageOf[forward.getResiduals()] = number;
+    if (auto backward = dyn_cast<nn::BackwardOp>(op))
+      number = stageOf.lookup(backward.getResiduals());
+    op.setAttr(dist::stageAttrName, number);
+  }
+  return success();
+}
+
 /// Small axes, one for each prime factor: they are what roles are given to.
 struct Axes {
   SmallVector<StringAttr> names;
@@ -95,17 +129,21 @@ public:
         steps.push_back(function);
     Location loc = module.getLoc();
     // All steps have the inputs of one model.
-    if (!steps.empty() && failed(checkBatch(steps.front(), ranks, tensor, microBatches, loc)))
+    if (!steps.empty() && failed(checkBatch(steps.front(), ranks, stages, tensor, microBatches, loc)))
       return signalPassFailure();
 
     // Slowest link first: ranks that share a block say more to each other than those that share a batch.
-    Axes batch(&getContext(), ranks / tensor, 0), inside(&getContext(), tensor, batch.names.size());
+    Axes outer(&getContext(), stages, 0), batch(&getContext(), ranks / stages / tensor, outer.names.size()),
+        inside(&getContext(), tensor, outer.names.size() + batch.names.size());
     auto builder = OpBuilder::atBlockBegin(module.getBody());
-    SmallVector<Attribute> names(batch.names.begin(), batch.names.end());
-    names.append(inside.names.begin(), inside.names.end());
-    SmallVector<int64_t> sizes(batch.sizes);
-    sizes.append(inside.sizes);
-    mesh = builder.create<dist::MeshOp>(loc, "mesh", builder.getArrayAttr(names), builder.getDenseI64ArrayAttr(sizes), microBatches);
+    SmallVector<Attribute> names;
+    SmallVector<int64_t> sizes;
+    for (const Axes *axes : {&outer, &batch, &inside}) {
+      names.append(axes->names.begin(), axes->names.end());
+      sizes.append(axes->sizes);
+    }
+    mesh = builder.create<dist::MeshOp>(loc, "mesh", builder.getArrayAttr(names), builder.getDenseI64ArrayAttr(sizes), microBatches,
+                                        stages);
     // Row b of the batch is (micro-batch, place among the ranks, row of the piece).
     SmallVector<Attribute> rows{builder.getStringAttr(dist::timeAxis)};
     rows.append(batch.names.begin(), batch.names.end());
@@ -116,9 +154,8 @@ public:
     if (tensor > 1 && failed(makeSplits(builder, steps, inside)))
       return signalPassFailure();
     for (func::FuncOp step : steps) {
-      for (Operation &op : step.front())
-        if (isa<func::CallOp, nn::ForwardOp, nn::BackwardOp>(op))
-          op.setAttr(dist::stageAttrName, builder.getI64IntegerAttr(0));
+      if (failed(setStages(step, stages)))
+        return signalPassFailure();
       for (Operation *call : findMicroBatchCalls(step)) {
         auto callee = call->getAttrOfType<FlatSymbolRefAttr>("callee");
         auto found = strategyOf.find(callee.getAttr());

@@ -22,20 +22,26 @@ class VerifyPlanned : public galvatron::impl::VerifyPlannedPassBase<VerifyPlanne
     if (!ok)
       module.emitError() << "module has " << meshes << " meshes after planning; exactly one is needed";
     SymbolTableCollection symbols;
+    int64_t stages = 0;
+    for (auto mesh : module.getOps<galvatron::dist::MeshOp>())
+      stages = mesh.getStages();
     for (auto step : module.getOps<func::FuncOp>())
       if (!step.isPrivate() && !step.isDeclaration())
         for (Operation &op : step.front())
-          ok &= succeeded(verifyCall(&op, symbols));
+          ok &= succeeded(verifyCall(&op, stages, symbols));
     if (!ok)
       signalPassFailure();
   }
 
-  static LogicalResult verifyCall(Operation *op, SymbolTableCollection &symbols) {
+  static LogicalResult verifyCall(Operation *op, int64_t stages, SymbolTableCollection &symbols) {
     using namespace galvatron;
     if (!isa<func::CallOp, nn::ForwardOp, nn::BackwardOp>(op))
       return success();
-    if (!op->getAttrOfType<IntegerAttr>(dist::stageAttrName))
+    auto stage = op->getAttrOfType<IntegerAttr>(dist::stageAttrName);
+    if (!stage)
       return op->emitOpError("has no ") << dist::stageAttrName << " after planning";
+    if (stage.getInt() < 0 || stage.getInt() >= stages)
+      return op->emitOpError("is on stage ") << stage.getInt() << " of " << stages;
     auto strategy = op->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
     if (!strategy && !isa<func::CallOp>(op))
       return op->emitOpError("has no ") << dist::strategyAttrName << " after planning";

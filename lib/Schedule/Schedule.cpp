@@ -1,11 +1,12 @@
 //===- Schedule.cpp - A step becomes a table ------------------------------===//
 //
-// One stage: each micro-batch runs all its forwards and backwards before the
-// next one begins, which is what 1F1B does on the last stage. Functions never
-// multiply with micro-batches or depth: what accumulates has one variant.
+// A table for each stage, which runs its micro-batches in the order of the
+// pipeline's schedule. Functions never multiply with stages, micro-batches or
+// depth: what accumulates has one variant.
 //
 //===----------------------------------------------------------------------===//
 
+#include "MicroBatchOrder.h"
 #include "Steps.h"
 #include "galvatron/Schedule/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -101,15 +102,30 @@ func::FuncOp Accumulators::getMerge(Operation *table, Type type, dist::Monoid mo
   return merge;
 }
 
-/// Writes the table of one step.
+/// What the tables of a step have in common.
+struct StepInfo {
+  func::FuncOp step;
+  int64_t stages, microBatches;
+  PipelineSchedule schedule;
+};
+
+/// Writes the table of one stage of a step.
 class TableWriter {
 public:
-  TableWriter(func::FuncOp step, int64_t microBatches, Accumulators &accumulators)
-      : step(step), microBatches(microBatches), accumulators(accumulators), builder(step.getContext()) {}
+  TableWriter(const StepInfo &info, int64_t stage, Accumulators &accumulators)
+      : info(info), step(info.step), stage(stage), microBatches(info.microBatches), accumulators(accumulators),
+        builder(step->getContext()) {}
 
   LogicalResult write(StringRef name);
 
 private:
+  /// Whether this stage has a part in an op of the step.
+  bool isHere(Operation *op) const {
+    if (auto transfer = dyn_cast<pipe::TransferOp>(op))
+      return int64_t(transfer.getFrom()) == stage || int64_t(transfer.getTo()) == stage;
+    return getStage(op) == stage;
+  }
+  Value getOwn(Value returned) const;
   LogicalResult collect();
   LogicalResult collectContributions(Value value, Value whole);
   void writeOnce(Operation &op);
@@ -119,22 +135,30 @@ private:
   void writeSum(Value result, IntegerAttr microBatch);
   void writeMove(Operation &op, std::optional<int64_t> microBatch);
   void writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot);
+  void writeTransfer(pipe::TransferOp transfer, std::optional<int64_t> microBatch);
+  void writeWaits(size_t count);
   /// The slot of a value of the step, as an op that runs once or for the micro-batch at hand reads it.
   Value slotOf(Value value);
+  Value &newSlotOf(Value value) { return slots[{value, each.contains(value.getDefiningOp()) ? now : -1}]; }
 
+  const StepInfo &info;
   func::FuncOp step;
-  int64_t microBatches;
+  int64_t stage;
   Accumulators &accumulators;
   OpBuilder builder;
-  DenseMap<Value, Value> slots;
+  DenseMap<std::pair<Value, int64_t>, Value> slots; ///< by value and micro-batch, -1 for what is made once
+  int64_t now = -1;                                 ///< the micro-batch at hand
+  int64_t microBatches;
+  SmallVector<pipe::SendOp> sent; ///< that nobody has waited for yet, in order
   DenseMap<Value, Value> accumulatorOf;         ///< a call's partial result, to the whole that it contributes to
   DenseMap<Value, dist::Monoid> monoidOf;       ///< by the whole
   DenseMap<Value, Value> running;               ///< by the whole: what has been added up so far
   DenseMap<Value, SmallVector<int64_t>> outputs; ///< results of the step that a value is
   llvm::SetVector<Operation *> once;
-  DenseSet<Operation *> each, accumulation;
+  DenseSet<Operation *> each, accumulation, backward; ///< `backward`: of `each`
   DenseSet<Operation *> late; ///< of `once`: after the last micro-batch
   DenseMap<Value, int64_t> mergeCall; ///< for partial results that cannot be accumulated in place: the merge's number
+  DenseMap<Value, Value> placed;      ///< what is put together out of pieces of micro-batches, as far as it is
   llvm::SetVector<Value> zeroed;      ///< the sums that these contribute to, which start at zero
 };
 
@@ -164,13 +188,26 @@ LogicalResult TableWriter::collectContributions(Value value, Value whole) {
   return success();
 }
 
+/// A value that the step returns, as this stage has it; null if it has not.
+Value TableWriter::getOwn(Value returned) const {
+  Operation *maker = returned.getDefiningOp();
+  if (maker ? getStage(maker) == stage : stage == info.stages - 1)
+    return returned;
+  for (Operation *user : returned.getUsers())
+    if (auto transfer = dyn_cast<pipe::TransferOp>(user); transfer && int64_t(transfer.getTo()) == stage)
+      return transfer.getResult();
+  return {};
+}
+
 LogicalResult TableWriter::collect() {
   bool ok = true;
   auto isCompleted = [](Operation *op) { return op && isCompletedOverTime(op); };
   for (Operation &op : step.front()) {
     if (auto reduce = dyn_cast<dist::AllReduceOp>(op); reduce && isOverTime(reduce)) {
-      monoidOf[reduce.getResult()] = reduce.getMonoid();
-      ok &= succeeded(collectContributions(reduce.getValue(), reduce.getResult()));
+      if (isHere(reduce)) {
+        monoidOf[reduce.getResult()] = reduce.getMonoid();
+        ok &= succeeded(collectContributions(reduce.getValue(), reduce.getResult()));
+      }
       accumulation.insert(reduce);
       continue;
     }
@@ -179,7 +216,7 @@ LogicalResult TableWriter::collect() {
       continue;
     }
     // A move between ranks is made when what it moves is there.
-    if (isa<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(op)) {
+    if (isa<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp, pipe::TransferOp>(op)) {
       auto slice = dyn_cast<dist::SliceOp>(op);
       Operation *maker = op.getOperand(0).getDefiningOp();
       if ((slice && isOverTime(slice)) || each.contains(maker)) {
@@ -223,8 +260,15 @@ LogicalResult TableWriter::collect() {
       op->emitOpError("runs before the first micro-batch and reads what one of them makes");
       ok = false;
     }
+  for (Operation &op : step.front()) {
+    auto phase = op.getAttrOfType<pipe::PhaseAttr>(phaseAttrName);
+    bool reads = llvm::any_of(op.getOperands(), [&](Value value) { return backward.contains(value.getDefiningOp()); });
+    if (each.contains(&op) && (reads || (phase && phase.getValue() == pipe::Phase::Backward)))
+      backward.insert(&op);
+  }
   for (OpOperand &use : step.front().getTerminator()->getOpOperands())
-    outputs[use.get()].push_back(use.getOperandNumber());
+    if (Value own = getOwn(use.get()))
+      outputs[own].push_back(use.getOperandNumber());
   return success(ok);
 }
 
@@ -234,16 +278,15 @@ StringAttr TableWriter::getInputName(BlockArgument argument) {
 }
 
 Value TableWriter::slotOf(Value value) {
-  auto found = slots.find(value);
-  if (found != slots.end())
-    return found->second;
+  if (Value slot = newSlotOf(value))
+    return slot;
   // What is left are inputs of the step that a function reads whole: one row, before all others.
   auto argument = cast<BlockArgument>(value);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(builder.getInsertionBlock());
   Value slot = builder.create<pipe::InputOp>(argument.getLoc(), argument.getType(), getInputName(argument), IntegerAttr(),
                                              FlatSymbolRefAttr(), ArrayAttr());
-  return slots[value] = slot;
+  return newSlotOf(value) = slot;
 }
 
 void TableWriter::writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot) {
@@ -278,14 +321,14 @@ void TableWriter::writeRun(func::CallOp call, std::optional<int64_t> microBatch)
   auto run = builder.create<pipe::RunOp>(call.getLoc(), call.getResultTypes(), SymbolRefAttr::get(callee), operands, phase,
                                          call->getAttrOfType<IntegerAttr>(callAttrName), number);
   for (auto [result, slot] : llvm::zip(call.getResults(), run.getOutputs())) {
-    slots[result] = slot;
+    newSlotOf(result) = slot;
     writeSum(result, number);
   }
 }
 
 /// Adds to the sum, if there is one, that a result of a micro-batch contributes to.
 void TableWriter::writeSum(Value result, IntegerAttr microBatch) {
-  Value whole = accumulatorOf.lookup(result), slot = slots.lookup(result);
+  Value whole = accumulatorOf.lookup(result), slot = newSlotOf(result);
   if (!whole)
     return;
   Value &sum = running[whole];
@@ -303,7 +346,7 @@ void TableWriter::writeSum(Value result, IntegerAttr microBatch) {
 
 void TableWriter::writeOnce(Operation &op) {
   if (auto parameter = dyn_cast<nn::GetParameterOp>(op))
-    slots[parameter.getResult()] =
+    newSlotOf(parameter.getResult()) =
         builder.create<pipe::ParameterOp>(op.getLoc(), parameter.getType(), parameter.getParameterAttr());
   else if (auto set = dyn_cast<nn::SetParameterOp>(op))
     builder.create<pipe::StoreOp>(op.getLoc(), set.getParameterAttr(), slotOf(set.getValue()));
@@ -311,8 +354,48 @@ void TableWriter::writeOnce(Operation &op) {
     builder.create<pipe::GradientOp>(op.getLoc(), gradient.getParameterAttr(), slotOf(gradient.getValue()));
   else if (auto call = dyn_cast<func::CallOp>(op))
     writeRun(call, std::nullopt);
+  else if (auto transfer = dyn_cast<pipe::TransferOp>(op))
+    writeTransfer(transfer, std::nullopt);
   else if (isa<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(op) && !accumulation.contains(&op))
     writeMove(op, std::nullopt);
+}
+
+/// Waits for the oldest `count` of what was sent.
+void TableWriter::writeWaits(size_t count) {
+  for (pipe::SendOp send : ArrayRef(sent).take_front(count))
+    builder.create<pipe::WaitOp>(send.getLoc(), send.getValue(), send.getTransferAttr(), send.getToAttr(), send.getMicroBatchAttr());
+  sent.erase(sent.begin(), sent.begin() + count);
+}
+
+/// On the one stage a message is sent, on the other received. What is further away is received later: as many micro-batches may be
+/// on their way as there are stages in between.
+void TableWriter::writeTransfer(pipe::TransferOp transfer, std::optional<int64_t> microBatch) {
+  IntegerAttr number = microBatch ? builder.getI64IntegerAttr(*microBatch) : IntegerAttr();
+  int64_t from = transfer.getFrom(), to = transfer.getTo();
+  if (to == stage) {
+    newSlotOf(transfer.getResult()) =
+        builder.create<pipe::ReceiveOp>(transfer.getLoc(), transfer.getType(), transfer.getNumberAttr(), transfer.getFromAttr(), number);
+    return;
+  }
+  if (microBatch) {
+    size_t before = 0;
+    for (auto [position, send] : llvm::enumerate(sent))
+      if (send.getTransferAttr() == transfer.getNumberAttr() && send.getMicroBatch() &&
+          int64_t(*send.getMicroBatch()) + std::abs(to - from) <= *microBatch)
+        before = position + 1;
+    // Messages to one stage are waited for in their order; those to another need not be.
+    SmallVector<pipe::SendOp> others;
+    for (pipe::SendOp send : ArrayRef(sent).take_front(before))
+      if (send.getToAttr() != transfer.getToAttr())
+        others.push_back(send);
+    sent.erase(std::remove_if(sent.begin(), sent.begin() + before,
+                              [&](pipe::SendOp send) { return send.getToAttr() != transfer.getToAttr(); }),
+               sent.begin() + before);
+    writeWaits(before - others.size());
+    sent.insert(sent.begin(), others.begin(), others.end());
+  }
+  sent.push_back(builder.create<pipe::SendOp>(transfer.getLoc(), slotOf(transfer.getValue()), transfer.getNumberAttr(),
+                                              transfer.getToAttr(), number));
 }
 
 /// The axes of ranks among `axes`; null if there are none.
@@ -343,7 +426,7 @@ void TableWriter::writeMove(Operation &op, std::optional<int64_t> microBatch) {
     else
       moved = builder.create<pipe::PieceOp>(loc, slice.getType(), slotOf(slice.getValue()), number, mesh, axes);
   }
-  slots[op.getResult(0)] = moved;
+  newSlotOf(op.getResult(0)) = moved;
   if (microBatch)
     writeSum(op.getResult(0), number ? number : builder.getI64IntegerAttr(*microBatch));
 }
@@ -353,10 +436,14 @@ void TableWriter::writeEach(Operation &op, int64_t microBatch) {
     writeRun(call, microBatch);
   } else if (auto gather = dyn_cast<dist::AllGatherOp>(op); gather && isOverTime(gather)) {
     Value piece = slotOf(gather.getValue());
-    Value &whole = slots[gather.getResult()];
+    Value &whole = placed[gather.getResult()];
     whole = microBatches == 1 ? piece
                               : builder.create<pipe::PlaceOp>(op.getLoc(), gather.getType(), piece, whole,
                                                               builder.getI64IntegerAttr(microBatch)).getResult();
+  } else if (auto transfer = dyn_cast<pipe::TransferOp>(op)) {
+    writeTransfer(transfer, microBatch);
+    if (int64_t(transfer.getTo()) != stage)
+      return;
   } else {
     writeMove(op, microBatch);
   }
@@ -367,7 +454,7 @@ void TableWriter::writeEach(Operation &op, int64_t microBatch) {
     // What is the same in every micro-batch is handed out once, at the end.
     auto layout = step.getResultAttrOfType<dist::LayoutAttr>(layouts->second.front(), dist::layoutAttrName);
     if (!layout || layout.getSplitDim(dist::timeAxis) >= 0)
-      writeOutputs(result, microBatch, slots.lookup(result));
+      writeOutputs(result, microBatch, newSlotOf(result));
   }
 }
 
@@ -375,7 +462,7 @@ LogicalResult TableWriter::write(StringRef name) {
   if (failed(collect()))
     return failure();
   builder.setInsertionPoint(step);
-  auto table = builder.create<pipe::TableOp>(step.getLoc(), name, 0, microBatches);
+  auto table = builder.create<pipe::TableOp>(step.getLoc(), name, stage, microBatches);
   builder.createBlock(&table.getRows());
   int64_t nextCall = 0;
   for (auto call : step.front().getOps<func::CallOp>())
@@ -388,49 +475,70 @@ LogicalResult TableWriter::write(StringRef name) {
     running[whole] = builder.create<pipe::ZeroOp>(whole.getLoc(), whole.getType());
 
   for (Operation &op : step.front())
-    if (once.contains(&op) && !late.contains(&op))
+    if (once.contains(&op) && !late.contains(&op) && isHere(&op))
       writeOnce(op);
-  for (int64_t microBatch = 0; microBatch < microBatches; ++microBatch) {
+  for (StageWork work : orderMicroBatches(info.schedule, stage, info.stages, microBatches)) {
+    now = work.microBatch;
     for (Operation &op : step.front())
-      if (each.contains(&op))
-        writeEach(op, microBatch);
+      if (each.contains(&op) && isHere(&op) && backward.contains(&op) == work.isBackward)
+        writeEach(op, now);
   }
+  now = -1;
+  writeWaits(sent.size());
   for (auto [whole, sum] : running)
-    slots[whole] = sum;
+    newSlotOf(whole) = sum;
+  for (auto [whole, value] : placed)
+    slots[{whole, -1}] = value;
   for (Operation &op : step.front())
-    if (late.contains(&op))
+    if (late.contains(&op) && isHere(&op))
       writeOnce(op);
-  for (auto [number, value] : llvm::enumerate(step.front().getTerminator()->getOperands())) {
+  for (auto [number, returned] : llvm::enumerate(step.front().getTerminator()->getOperands())) {
+    Value value = getOwn(returned);
+    if (!value)
+      continue;
     auto layout = step.getResultAttrOfType<dist::LayoutAttr>(number, dist::layoutAttrName);
     Operation *op = value.getDefiningOp();
     if (op && each.contains(op) && (!layout || layout.getSplitDim(dist::timeAxis) >= 0))
       continue; // handed out piece by piece
+    now = op && each.contains(op) ? microBatches - 1 : -1;
     auto resultName = step.getResultAttrOfType<StringAttr>(number, "nn.name");
     builder.create<pipe::OutputOp>(value.getLoc(), resultName ? resultName : builder.getStringAttr("output" + Twine(number)),
                                    IntegerAttr(), builder.getI64IntegerAttr(0), slotOf(value));
   }
+  writeWaits(sent.size());
   return success();
 }
 
 class PipeSchedule : public galvatron::impl::PipeSchedulePassBase<PipeSchedule> {
+public:
+  using PipeSchedulePassBase::PipeSchedulePassBase;
+
+private:
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    std::optional<PipelineSchedule> kind = parsePipelineSchedule(schedule);
+    if (!kind) {
+      module.emitError() << "schedule '" << schedule << "' is not known; gpipe and 1f1b are";
+      return signalPassFailure();
+    }
     auto meshes = module.getOps<dist::MeshOp>();
     if (int64_t count = llvm::range_size(meshes); count != 1) {
       module.emitError() << "module has " << count << " meshes; exactly one is needed (--dist-apply-plan adds it)";
       return signalPassFailure();
     }
     Accumulators accumulators(module);
-    bool ok = true;
+    int64_t stages = (*meshes.begin()).getStages(), microBatches = (*meshes.begin()).getMicroBatches();
     SmallVector<func::FuncOp> steps = getSteps(module);
     for (func::FuncOp step : steps) {
       StringRef name = step.getSymName();
       name = name == "step" ? "train" : name == "infer" ? "forward" : name;
-      std::string temporary = (name + ".table").str(); // the step has its name until it is gone
-      ok &= succeeded(TableWriter(step, (*meshes.begin()).getMicroBatches(), accumulators).write(temporary));
+      StepInfo info{step, stages, microBatches, *kind};
+      for (int64_t stage = 0; stage < stages; ++stage) {
+        std::string own = pipe::getTableName(name, stage, stages) + ".table"; // the step has its name until it is gone
+        if (failed(TableWriter(info, stage, accumulators).write(own)))
+          return signalPassFailure();
+      }
     }
-    if (!ok)
-      return signalPassFailure();
     for (func::FuncOp step : steps)
       step.erase();
     for (auto table : module.getOps<pipe::TableOp>())

@@ -1,13 +1,13 @@
 //===- Split.cpp - Steps become numbered calls with a phase ---------------===//
 //
 // A row of a table runs a function and nothing else, so arithmetic between calls
-// is outlined, and functions are cut where ranks talk. With one stage there is
-// nothing else to split.
+// is outlined, and functions are cut where ranks talk. What one stage makes and
+// another reads becomes a transfer.
 //
 //===----------------------------------------------------------------------===//
 
 #include "CutFunctions.h"
-#include "Steps.h"
+#include "Stages.h"
 #include "galvatron/Schedule/Passes.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -21,27 +21,18 @@ namespace galvatron {
 
 namespace {
 
-/// Whether an op adds up partial results that an all-reduce over time completes: accumulation, no arithmetic.
-bool isAccumulation(Operation *op) {
-  if (!isa<nn::AddOp>(op) || op->use_empty())
-    return false;
-  return llvm::all_of(op->getUsers(), [](Operation *user) {
-    auto reduce = dyn_cast<dist::AllReduceOp>(user);
-    return reduce ? isOverTime(reduce) && reduce.getMonoid() == dist::Monoid::Sum : isAccumulation(user);
-  });
-}
-
 /// Moves single ops into functions, equal ones into the same.
 class Outliner {
 public:
   explicit Outliner(ModuleOp module) : symbols(module) {}
   void outline(Operation *op);
-  bool madeCall(Operation *call) const { return calls.contains(call); }
+  bool isMade(func::CallOp call) const {
+    return llvm::any_of(made, [&](auto entry) { return entry.second.getSymName() == call.getCallee(); });
+  }
 
 private:
   SymbolTable symbols;
   SmallVector<std::pair<Operation *, func::FuncOp>> made; ///< the op inside, and its function
-  DenseSet<Operation *> calls;
 };
 
 void Outliner::outline(Operation *op) {
@@ -68,23 +59,26 @@ void Outliner::outline(Operation *op) {
   }
   auto call = builder.create<func::CallOp>(op->getLoc(), function, op->getOperands());
   call->setAttr(dist::stageAttrName, builder.getI64IntegerAttr(0));
-  calls.insert(call);
   op->replaceAllUsesWith(call.getResults());
   op->erase();
 }
 
 class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
   void runOnOperation() override {
+    auto meshes = getOperation().getOps<dist::MeshOp>();
+    int64_t stages = meshes.empty() ? 1 : int64_t((*meshes.begin()).getStages());
     cutFunctionsAtMoves(getOperation());
     Outliner outliner(getOperation());
     bool ok = true;
     for (func::FuncOp step : getSteps(getOperation())) {
+      groupSumsByStage(step, stages);
       SmallVector<Operation *> arithmetic;
       for (Operation &op : step.front())
         if (isa<nn::ShardingRuleInterface>(op) && !isAccumulation(&op))
           arithmetic.push_back(&op);
       for (Operation *op : arithmetic)
         outliner.outline(op);
+      placeOnStages(step, stages);
       ok &= succeeded(number(step, outliner));
     }
     if (!ok)
@@ -116,7 +110,7 @@ class PipeSplit : public galvatron::impl::PipeSplitPassBase<PipeSplit> {
       // here goes by what it reads.
       if (call && call->hasAttr(dist::strategyAttrName)) {
         each = true;
-      } else if (call && !outliner.madeCall(call)) {
+      } else if (call && !outliner.isMade(call)) {
         // What every micro-batch makes the same is there after the last one.
         after |= each;
         each = false;

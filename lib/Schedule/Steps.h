@@ -38,6 +38,15 @@ inline bool isCompletedOverTime(mlir::Operation *op) {
   return gather && isOverTime(gather);
 }
 
+/// Whether an op adds up partial results that an all-reduce over time completes: accumulation, no arithmetic.
+bool isAccumulation(mlir::Operation *op);
+
+/// The stage that an op of a step is on.
+inline int64_t getStage(mlir::Operation *op) {
+  auto stage = op->getAttrOfType<mlir::IntegerAttr>(dist::stageAttrName);
+  return stage ? stage.getInt() : 0;
+}
+
 } // namespace galvatron
 
 #endif

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Steps.h"
+#include "VerifyMessages.h"
 #include "galvatron/Schedule/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
@@ -267,6 +267,11 @@ class PipeVerifySchedule : public galvatron::impl::PipeVerifySchedulePassBase<Pi
     bool ok = true;
     for (auto table : getOperation().getOps<pipe::TableOp>())
       ok &= succeeded(TableVerifier(table, symbols, used).verify());
+    llvm::MapVector<StringRef, SmallVector<pipe::TableOp>> steps;
+    for (auto table : getOperation().getOps<pipe::TableOp>())
+      steps[pipe::getStepName(table)].push_back(table);
+    for (auto &[name, tables] : steps)
+      ok &= succeeded(verifyMessages(tables));
     markAllAnalysesPreserved();
     if (!ok)
       signalPassFailure();

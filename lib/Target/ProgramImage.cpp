@@ -6,7 +6,9 @@
 #include "dialects/NN/NN.h"
 #include "galvatron/Codegen/Records.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 
 #include <map>
@@ -17,10 +19,26 @@ using namespace galvatron;
 
 namespace {
 
+/// What the images of all stages agree in.
+struct Shared {
+  Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs);
+
+  SmallVector<rt::ParameterOp> parameters;       ///< each once, on the first stage that has it
+  llvm::StringSet<> withGradient;                ///< saved tensors
+  llvm::MapVector<StringRef, rt::TensorOp> files; ///< inputs and labels, each once
+  std::vector<std::vector<int64_t>> groups;      ///< axes
+  int64_t stagingGroup = -1;
+  int64_t maxSent = 0;
+
+private:
+  int64_t addGroup(ArrayRef<int64_t> axes);
+  void addMessages(rt::TableOp table);
+};
+
 class ImageBuilder {
 public:
-  ImageBuilder(rt::ProgramOp program, const ProgramInfo &info)
-      : program(program), module(program->getParentOfType<ModuleOp>()), symbols(module), info(info) {}
+  ImageBuilder(rt::ProgramOp program, const Shared &shared, const ProgramInfo &info)
+      : program(program), shared(shared), module(program->getParentOfType<ModuleOp>()), symbols(module), info(info) {}
   FailureOr<ProgramImage> build();
 
 private:
@@ -29,7 +47,8 @@ private:
   int64_t addTensor(StringRef name, int64_t role, rt::BufferType type, int64_t offset, int64_t batchDim = -1);
   int64_t addSaved(nn::ParameterOp symbol);
   void addSplits(int64_t tensor, nn::ParameterOp symbol);
-  void addParameter(rt::ParameterOp op);
+  bool declareParameter(rt::ParameterOp op);
+  void addParameter(rt::ParameterOp op, bool isPrimary);
   void addStates();
   void addFunctions();
   void addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows);
@@ -37,14 +56,16 @@ private:
   void addConfig();
   int64_t getOffset(Value buffer);
   void addArg(Value buffer, int64_t access);
-  int64_t addGroup(ArrayRef<int64_t> axes);
+  int64_t getGroup(ArrayRef<int64_t> axes);
   void addCollective(int64_t action, Value input, Value output, ArrayRef<int64_t> axes, IntegerAttr microBatch, int64_t monoid,
                      std::vector<galvatron_rt_row_record> &rows);
-  LogicalResult checkComplete();
 
   template <typename Record> void addSection(int64_t kind, const std::vector<Record> &records);
 
+  void addMessage(int64_t action, Value value, int64_t peer, IntegerAttr microBatch, std::vector<galvatron_rt_row_record> &rows);
+
   rt::ProgramOp program;
+  const Shared &shared;
   ModuleOp module;
   SymbolTable symbols;
   const ProgramInfo &info;
@@ -66,9 +87,7 @@ private:
   std::vector<galvatron_rt_axis_record> axes;
   std::vector<galvatron_rt_group_record> groups;
   std::vector<galvatron_rt_shift_record> shifts;
-  std::map<std::vector<int64_t>, int64_t> groupIndex; // by axes
   std::vector<galvatron_rt_config_record> config;
-  std::set<int64_t> splitAxes; // of parameters
   llvm::StringMap<SmallVector<nn::ParameterOp>> viewsOf; // parameters that show a saved tensor
   llvm::DenseSet<int64_t> aliasNames;
   llvm::StringMap<int64_t> savedIndex, tensorIndex, functionIndex, outputIndex;
@@ -82,6 +101,59 @@ static int64_t getDtype(Type type) {
   if (type.isF32())
     return GALVATRON_RT_F32;
   return type.isInteger(64) ? GALVATRON_RT_I64 : GALVATRON_RT_I1;
+}
+
+Shared::Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs) {
+  SymbolTable symbols(module);
+  llvm::StringMap<rt::ParameterOp> first;
+  std::set<int64_t> split;
+  for (rt::ProgramOp program : programs) {
+    for (int64_t axis = 0, ranks = 1; ranks < int64_t(program.getStages()); ++axis) {
+      split.insert(axis);
+      ranks *= program.getAxisSizes()[axis];
+    }
+    for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
+      first.try_emplace(op.getParameter(), op);
+      if (auto layout = symbols.lookup(op.getParameter())->getAttrOfType<dist::LayoutAttr>(dist::layoutAttrName))
+        for (Attribute axes : layout.getDims())
+          for (Attribute axis : cast<ArrayAttr>(axes))
+            split.insert(llvm::find(program.getAxisNames(), axis) - program.getAxisNames().begin());
+    }
+    for (auto op : program.getBody().front().getOps<rt::TensorOp>())
+      if (op.getRole() == rt::Role::Input || op.getRole() == rt::Role::Labels)
+        files.insert({op.getName(), op});
+    program.walk([&](Operation *op) {
+      if (auto reduce = dyn_cast<rt::AllReduceOp>(op))
+        addGroup(reduce.getAxes());
+      else if (auto gather = dyn_cast<rt::AllGatherOp>(op))
+        addGroup(gather.getAxes());
+      else if (auto gradient = dyn_cast<rt::GradientOp>(op))
+        withGradient.insert(symbols.lookup<nn::ParameterOp>(gradient.getParameter()).getSaved());
+      else if (auto table = dyn_cast<rt::TableOp>(op))
+        addMessages(table);
+    });
+  }
+  for (auto parameter : module.getOps<nn::ParameterOp>())
+    if (auto found = first.find(parameter.getSymName()); found != first.end())
+      parameters.push_back(found->second);
+  if (!split.empty())
+    stagingGroup = addGroup(SmallVector<int64_t>(split.begin(), split.end()));
+}
+
+int64_t Shared::addGroup(ArrayRef<int64_t> axes) {
+  auto found = llvm::find_if(groups, [&](const std::vector<int64_t> &group) { return axes == ArrayRef(group); });
+  if (found == groups.end())
+    found = groups.insert(groups.end(), axes.vec());
+  return found - groups.begin();
+}
+
+void Shared::addMessages(rt::TableOp table) {
+  std::map<int64_t, int64_t> underway; // to each stage
+  for (Operation &row : table.getBody().front())
+    if (auto send = dyn_cast<rt::SendOp>(row))
+      maxSent = std::max(maxSent, ++underway[send.getPeer()]);
+    else if (auto wait = dyn_cast<rt::WaitSentOp>(row))
+      --underway[wait.getPeer()];
 }
 
 int64_t ImageBuilder::addString(StringRef string) {
@@ -119,7 +191,8 @@ int64_t ImageBuilder::addSaved(nn::ParameterOp symbol) {
                                                                       : GALVATRON_RT_SAVED_CONSTANT;
   ArrayRef<int64_t> shape = symbol.getSavedShape();
   saved.push_back({addString(symbol.getSaved()), kind, getDtype(cast<RankedTensorType>(symbol.getType()).getElementType()),
-                   static_cast<int64_t>(shape.size()), addDims(shape), static_cast<int64_t>(symbol.getInit())});
+                   static_cast<int64_t>(shape.size()), addDims(shape), static_cast<int64_t>(symbol.getInit()),
+                   shared.withGradient.contains(symbol.getSaved())});
   return found->second;
 }
 
@@ -146,11 +219,26 @@ void ImageBuilder::addSplits(int64_t tensor, nn::ParameterOp symbol) {
     for (Attribute axis : cast<ArrayAttr>(axes)) {
       int64_t number = llvm::find(program.getAxisNames(), axis) - program.getAxisNames().begin();
       splits.push_back({tensor, static_cast<int64_t>(dim), number});
-      splitAxes.insert(number);
     }
 }
 
-void ImageBuilder::addParameter(rt::ParameterOp op) {
+/// The saved tensor that a parameter of this or another stage is a view of, with its names. Returns whether the view is the one
+/// that is saved.
+bool ImageBuilder::declareParameter(rt::ParameterOp op) {
+  auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
+  SmallVector<nn::ParameterOp> &earlier = viewsOf[symbol.getSaved()];
+  bool isPrimary = llvm::none_of(earlier, [&](nn::ParameterOp other) { return showsSame(symbol, other); });
+  earlier.push_back(symbol);
+  int64_t record = addSaved(symbol);
+  for (auto alias : symbol.getAliases().getAsRange<StringAttr>()) {
+    int64_t name = addString(alias.getValue());
+    if (alias.getValue() != symbol.getSaved() && aliasNames.insert(name).second)
+      aliases.push_back({name, record});
+  }
+  return isPrimary && op->getParentOp() == program;
+}
+
+void ImageBuilder::addParameter(rt::ParameterOp op, bool isPrimary) {
   auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
   bool isState = symbol.getKind() == nn::ParameterKind::State;
   int64_t role = isState                                             ? GALVATRON_RT_ROLE_OPTIMIZER_STATE
@@ -161,17 +249,8 @@ void ImageBuilder::addParameter(rt::ParameterOp op) {
   addSplits(tensor, symbol);
   if (isState)
     return;
-  SmallVector<nn::ParameterOp> &earlier = viewsOf[symbol.getSaved()];
-  int64_t primary = llvm::none_of(earlier, [&](nn::ParameterOp other) { return showsSame(symbol, other); });
-  earlier.push_back(symbol);
   StridedLayoutAttr view = symbol.getView();
-  int64_t record = addSaved(symbol);
-  views.push_back({tensor, record, view.getOffset(), addDims(view.getStrides()), primary});
-  for (auto alias : symbol.getAliases().getAsRange<StringAttr>()) {
-    int64_t name = addString(alias.getValue());
-    if (alias.getValue() != symbol.getSaved() && aliasNames.insert(name).second)
-      aliases.push_back({name, record});
-  }
+  views.push_back({tensor, addSaved(symbol), view.getOffset(), addDims(view.getStrides()), isPrimary});
 }
 
 /// Optimizer state is called after its parameter: `w.exp_avg`.
@@ -205,10 +284,12 @@ int64_t ImageBuilder::getOffset(Value buffer) {
 }
 
 void ImageBuilder::addFunctions() {
+  llvm::StringSet<> run; // by this stage
+  program.walk([&](rt::RunOp row) { run.insert(row.getCallee()); });
   for (Operation &op : *module.getBody()) {
-    if (!op.hasAttr(rt::outsAttr))
+    StringRef name = op.hasAttr(rt::outsAttr) ? StringRef(SymbolTable::getSymbolName(&op)) : StringRef();
+    if (!run.contains(name))
       continue;
-    StringRef name = SymbolTable::getSymbolName(&op);
     auto frame = op.getAttrOfType<IntegerAttr>(rt::frameBytesAttr);
     functionIndex[name] = functions.size();
     functions.push_back({addString(name), frame ? frame.getInt() : 0});
@@ -247,18 +328,19 @@ void ImageBuilder::addRun(rt::RunOp run, std::vector<galvatron_rt_row_record> &r
   for (Value output : run.getOutputs())
     addArg(output, GALVATRON_RT_ACCESS_WRITE);
   rows.push_back({GALVATRON_RT_ACTION_RUN, functionIndex[run.getCallee()], numberOr(run.getMicroBatchAttr()), first,
-                  static_cast<int64_t>(args.size()) - first, numberOr(run.getFrameAttr()), -1, addString(run.getCallee()), -1, -1});
+                  static_cast<int64_t>(args.size()) - first, numberOr(run.getFrameAttr()), -1, addString(run.getCallee()), -1, -1, -1});
 }
 
-int64_t ImageBuilder::addGroup(ArrayRef<int64_t> along) {
-  auto [found, isNew] = groupIndex.try_emplace(along.vec(), groups.size());
-  if (isNew) {
-    std::string name;
-    for (int64_t axis : along)
-      name += (name.empty() ? "" : ",") + cast<StringAttr>(program.getAxisNames()[axis]).str();
-    groups.push_back({addString(name), addDims(along), static_cast<int64_t>(along.size())});
-  }
-  return found->second;
+int64_t ImageBuilder::getGroup(ArrayRef<int64_t> along) {
+  return llvm::find_if(shared.groups, [&](const std::vector<int64_t> &group) { return along == ArrayRef(group); }) -
+         shared.groups.begin();
+}
+
+void ImageBuilder::addMessage(int64_t action, Value value, int64_t peer, IntegerAttr microBatch,
+                              std::vector<galvatron_rt_row_record> &rows) {
+  int64_t first = args.size();
+  addArg(value, action == GALVATRON_RT_ACTION_RECEIVE ? GALVATRON_RT_ACCESS_WRITE : GALVATRON_RT_ACCESS_READ);
+  rows.push_back({action, -1, numberOr(microBatch), first, 1, -1, -1, addString(getBufferName(value)), -1, -1, peer});
 }
 
 void ImageBuilder::addCollective(int64_t action, Value input, Value output, ArrayRef<int64_t> axes, IntegerAttr microBatch,
@@ -266,7 +348,7 @@ void ImageBuilder::addCollective(int64_t action, Value input, Value output, Arra
   int64_t first = args.size();
   addArg(input, GALVATRON_RT_ACCESS_READ);
   addArg(output, GALVATRON_RT_ACCESS_WRITE);
-  rows.push_back({action, -1, numberOr(microBatch), first, 2, -1, -1, addString(getBufferName(input)), addGroup(axes), monoid});
+  rows.push_back({action, -1, numberOr(microBatch), first, 2, -1, -1, addString(getBufferName(input)), getGroup(axes), monoid, -1});
 }
 
 void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows) {
@@ -282,20 +364,26 @@ void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_reco
         addTensor(publish.getName(), GALVATRON_RT_ROLE_OUTPUT, publish.getValue().getType(), getOffset(publish.getValue()),
                   publish.getBatchDim().value_or(-1));
       rows.push_back({GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, static_cast<int64_t>(publish.getMicroBatch()), 0, 0, -1,
-                      found->second, addString(publish.getName()), -1, -1});
+                      found->second, addString(publish.getName()), -1, -1, -1});
     } else if (auto reduce = dyn_cast<rt::AllReduceOp>(op)) {
       addCollective(GALVATRON_RT_ACTION_ALL_REDUCE, reduce.getInput(), reduce.getOutput(), reduce.getAxes(), reduce.getMicroBatchAttr(),
                     static_cast<int64_t>(reduce.getMonoid()), rows);
     } else if (auto gather = dyn_cast<rt::AllGatherOp>(op)) {
       addCollective(GALVATRON_RT_ACTION_ALL_GATHER, gather.getInput(), gather.getOutput(), gather.getAxes(), gather.getMicroBatchAttr(),
                     -1, rows);
+    } else if (auto send = dyn_cast<rt::SendOp>(op)) {
+      addMessage(GALVATRON_RT_ACTION_SEND, send.getValue(), send.getPeer(), send.getMicroBatchAttr(), rows);
+    } else if (auto wait = dyn_cast<rt::WaitSentOp>(op)) {
+      addMessage(GALVATRON_RT_ACTION_WAIT_SENT, wait.getValue(), wait.getPeer(), wait.getMicroBatchAttr(), rows);
+    } else if (auto receive = dyn_cast<rt::ReceiveOp>(op)) {
+      addMessage(GALVATRON_RT_ACTION_RECEIVE, receive.getValue(), receive.getPeer(), receive.getMicroBatchAttr(), rows);
     } else if (auto gradient = dyn_cast<rt::GradientOp>(op)) {
       int64_t tensor = addTensor((gradient.getParameter() + ".grad").str(), GALVATRON_RT_ROLE_GRADIENT,
                                  gradient.getValue().getType(), getOffset(gradient.getValue()));
       addSplits(tensor, symbols.lookup<nn::ParameterOp>(gradient.getParameter()));
       states.push_back({tensorIndex[gradient.getParameter()], GALVATRON_RT_STATE_GRADIENT, tensor});
     } else if (isa<rt::PublishGradientsOp>(op)) {
-      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients"), -1, -1});
+      rows.push_back({GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, addString("publish_gradients"), -1, -1, -1});
     }
   }
 }
@@ -306,7 +394,10 @@ void ImageBuilder::addConfig() {
   record.threads = program.getThreads();
   record.cpu_level = getCpuLevel(program.getCpu()).value_or(GALVATRON_RT_CPU_X86_64_V3);
   record.cpu_features = addString(info.cpuFeatures);
-  record.ranks = record.stages = 1;
+  record.ranks = 1;
+  record.stages = program.getStages();
+  record.stage = program.getStage();
+  record.max_sent = shared.maxSent;
   for (auto [name, size] : llvm::zip(program.getAxisNames().getAsValueRange<StringAttr>(), program.getAxisSizes())) {
     axes.push_back({addString(name), size});
     record.ranks *= size;
@@ -323,13 +414,15 @@ void ImageBuilder::addConfig() {
       record.hyper = tensor;
       break;
     case rt::Role::Labels:
-      record.tokens_per_step = op.getType().getNumElements();
-      [[fallthrough]];
     case rt::Role::Input:
-      if (!op.getType().getShape().empty())
-        record.batch_rows = op.getType().getShape().front();
       break;
     }
+  }
+  for (auto [name, op] : shared.files) {
+    if (op.getRole() == rt::Role::Labels)
+      record.tokens_per_step = op.getType().getNumElements();
+    if (!op.getType().getShape().empty())
+      record.batch_rows = op.getType().getShape().front();
   }
   record.optimizer = llvm::StringSwitch<int64_t>(program.getOptimizer())
                          .Case("adamw", GALVATRON_RT_OPTIMIZER_ADAMW)
@@ -339,7 +432,7 @@ void ImageBuilder::addConfig() {
   record.ignored_label = ignored ? ignored.getInt() : -100;
   record.staging_offset = program.getStagingOffset().value_or(0);
   record.staging_bytes = program.getStagingBytes().value_or(0);
-  record.staging_group = splitAxes.empty() ? -1 : addGroup(SmallVector<int64_t>(splitAxes.begin(), splitAxes.end()));
+  record.staging_group = shared.stagingGroup;
   record.random_weights = info.randomSeed.has_value();
   record.random_seed = info.randomSeed.value_or(0);
   record.model_name = addString(info.modelName);
@@ -356,40 +449,30 @@ template <typename Record> void ImageBuilder::addSection(int64_t kind, const std
   records.insert(records.end(), begin, begin + words * all.size());
 }
 
-/// A module that somebody wrote or changed may lack what a table's records are made of.
-LogicalResult ImageBuilder::checkComplete() {
-  auto result = program.walk([&](Operation *op) -> WalkResult {
-    bool isPlaced = true;
-    if (auto slot = dyn_cast<rt::SlotOp>(op))
-      isPlaced = slot.getOffset().has_value();
-    else if (auto parameter = dyn_cast<rt::ParameterOp>(op))
-      isPlaced = parameter.getOffset().has_value();
-    else if (auto tensor = dyn_cast<rt::TensorOp>(op))
-      isPlaced = tensor.getOffset().has_value();
-    if (!isPlaced)
-      return op->emitOpError("has no place in the arena (--rt-plan-memory gives it one)");
-    auto run = dyn_cast<rt::RunOp>(op);
-    if (Operation *callee = run ? symbols.lookup(run.getCallee()) : nullptr; run && !(callee && callee->hasAttr(rt::outsAttr)))
-      return run.emitOpError("runs '") << run.getCallee() << "', which is no lowered function";
-    return WalkResult::advance();
-  });
-  return failure(result.wasInterrupted());
-}
-
 FailureOr<ProgramImage> ImageBuilder::build() {
-  if (!program.getArenaBytes())
-    return program.emitOpError("has no arena yet; run --rt-plan-memory first");
-  if (failed(checkComplete()))
-    return failure();
   addString("");
   if (auto known = module->getAttrOfType<ArrayAttr>(rt::stringsAttr))
     for (Attribute string : known)
       addString(cast<StringAttr>(string).getValue());
   addFunctions();
+  for (const std::vector<int64_t> &along : shared.groups) {
+    std::string name;
+    for (int64_t axis : along)
+      name += (name.empty() ? "" : ",") + cast<StringAttr>(program.getAxisNames()[axis]).str();
+    groups.push_back({addString(name), addDims(along), static_cast<int64_t>(along.size())});
+  }
+  llvm::DenseSet<Operation *> primary;
+  for (rt::ParameterOp op : shared.parameters)
+    if (symbols.lookup<nn::ParameterOp>(op.getParameter()).getKind() != nn::ParameterKind::State && declareParameter(op))
+      primary.insert(op);
   for (auto op : program.getBody().front().getOps<rt::ParameterOp>())
-    addParameter(op);
+    addParameter(op, primary.contains(op));
   for (auto op : program.getBody().front().getOps<rt::TensorOp>())
     tensorIndex[op.getName()] = addTensor(op.getName(), static_cast<int64_t>(op.getRole()), op.getType(), *op.getOffset());
+  // The first stage counts rows, and every stage steps.
+  for (auto [name, op] : shared.files)
+    if (!tensorIndex.contains(name))
+      tensorIndex[name] = addTensor(name, static_cast<int64_t>(op.getRole()), op.getType(), -1);
   addStates();
   for (auto table : program.getBody().front().getOps<rt::TableOp>())
     addTable(table, table.getMode() == rt::Mode::Train ? trainRows : forwardRows);
@@ -440,6 +523,45 @@ FailureOr<ProgramImage> ImageBuilder::build() {
   return image;
 }
 
-FailureOr<ProgramImage> galvatron::buildProgramImage(rt::ProgramOp program, const ProgramInfo &info) {
-  return ImageBuilder(program, info).build();
+/// A module that somebody wrote or changed may lack what a table's records are made of.
+static LogicalResult checkComplete(rt::ProgramOp program) {
+  if (!program.getArenaBytes())
+    return program.emitOpError("has no arena yet; run --rt-plan-memory first");
+  SymbolTable symbols(program->getParentOfType<ModuleOp>());
+  auto result = program.walk([&](Operation *op) -> WalkResult {
+    bool isPlaced = true;
+    if (auto slot = dyn_cast<rt::SlotOp>(op))
+      isPlaced = slot.getOffset().has_value();
+    else if (auto parameter = dyn_cast<rt::ParameterOp>(op))
+      isPlaced = parameter.getOffset().has_value();
+    else if (auto tensor = dyn_cast<rt::TensorOp>(op))
+      isPlaced = tensor.getOffset().has_value();
+    if (!isPlaced)
+      return op->emitOpError("has no place in the arena (--rt-plan-memory gives it one)");
+    auto run = dyn_cast<rt::RunOp>(op);
+    if (Operation *callee = run ? symbols.lookup(run.getCallee()) : nullptr; run && !(callee && callee->hasAttr(rt::outsAttr)))
+      return run.emitOpError("runs '") << run.getCallee() << "', which is no lowered function";
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
+FailureOr<std::vector<ProgramImage>> galvatron::buildProgramImages(ModuleOp module, const ProgramInfo &info) {
+  SmallVector<rt::ProgramOp> programs(module.getOps<rt::ProgramOp>());
+  for (auto [stage, program] : llvm::enumerate(programs))
+    if (program.getStage() != stage || program.getStages() != programs.size())
+      return program.emitOpError("is stage ") << program.getStage() << " of " << program.getStages() << ", and stands at place " << stage
+                                              << " of " << programs.size();
+  for (rt::ProgramOp program : programs)
+    if (failed(checkComplete(program)))
+      return failure();
+  Shared shared(module, programs);
+  std::vector<ProgramImage> images;
+  for (rt::ProgramOp program : programs) {
+    FailureOr<ProgramImage> image = ImageBuilder(program, shared, info).build();
+    if (failed(image))
+      return failure();
+    images.push_back(std::move(*image));
+  }
+  return images;
 }

@@ -5,6 +5,7 @@
 #include "dialects/NN/NN.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -29,12 +30,16 @@ static int64_t elementBytes(Type type) { return type.isInteger(1) ? 1 : type.get
 static StringRef dtypeName(Type type) { return type.isF32() ? "F32" : type.isInteger(64) ? "I64" : "BOOL"; }
 
 /// All saved tensors, once each, in the order of the program.
-static FailureOr<SmallVector<Saved>> collect(rt::ProgramOp program) {
+static FailureOr<SmallVector<Saved>> collect(ModuleOp module) {
   llvm::MapVector<StringRef, Saved> all;
-  SymbolTable symbols(program->getParentOfType<ModuleOp>());
+  llvm::StringSet<> kept; // by some stage
+  for (auto program : module.getOps<rt::ProgramOp>())
+    for (auto op : program.getBody().front().getOps<rt::ParameterOp>())
+      kept.insert(op.getParameter());
   bool ok = true;
-  for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
-    auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
+  for (auto symbol : module.getOps<nn::ParameterOp>()) {
+    if (!kept.contains(symbol.getSymName()))
+      continue;
     if (symbol.getKind() == nn::ParameterKind::State || all.contains(symbol.getSaved()))
       continue;
     if (!symbol.getSource()) {
@@ -135,21 +140,21 @@ static LogicalResult writeTensor(Saved &tensor, const WeightSources &sources, ll
   return success();
 }
 
-LogicalResult galvatron::writeWeights(rt::ProgramOp program, const WeightSources &sources, StringRef path, StringRef name) {
-  FailureOr<SmallVector<Saved>> saved = collect(program);
+LogicalResult galvatron::writeWeights(ModuleOp module, const WeightSources &sources, StringRef path, StringRef name) {
+  FailureOr<SmallVector<Saved>> saved = collect(module);
   if (failed(saved))
     return failure();
   std::error_code error;
   llvm::raw_fd_ostream stream(path, error, llvm::sys::fs::OF_None);
   if (error)
-    return emitError(program.getLoc()) << "cannot write '" << name << "': " << error.message();
+    return emitError(module.getLoc()) << "cannot write '" << name << "': " << error.message();
   stream << makeHeader(*saved);
   bool ok = true;
   for (Saved &tensor : *saved)
     ok = ok && succeeded(writeTensor(tensor, sources, stream));
   stream.close();
   if (stream.has_error()) {
-    emitError(program.getLoc()) << "cannot write '" << name << "': " << stream.error().message();
+    emitError(module.getLoc()) << "cannot write '" << name << "': " << stream.error().message();
     stream.clear_error();
     ok = false;
   }

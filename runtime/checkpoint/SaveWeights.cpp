@@ -27,8 +27,10 @@ void gather(const char *tensor, char *out, const ViewCursor &cursor, int64_t cou
 
 /// Goes to the next place on a grid of these sizes, the last dimension counting fastest; false at
 /// its end.
-bool next(std::vector<int64_t> &place, const std::vector<int64_t> &sizes) {
+bool nextPlace(std::vector<int64_t> &place, const std::vector<int64_t> &sizes) {
   for (size_t d = place.size(); d-- > 0;) {
+    if (sizes[d] == 1)
+      continue;
     if (++place[d] < sizes[d])
       return true;
     place[d] = 0;
@@ -48,16 +50,19 @@ void WeightsSaver::addParts(const galvatron_rt_view_record &view, const void *da
       isSplit[static_cast<size_t>(view.saved)] = true;
     }
   std::vector<int64_t> mine = image.coordinates(context.rank);
+  // On a rank of this stage.
+  for (int64_t axis = 0; axis < image.stageAxes(); ++axis)
+    place[static_cast<size_t>(axis)] = mine[static_cast<size_t>(axis)];
   do {
     parts[static_cast<size_t>(view.saved)].push_back(
         {makeCursor(image, view, place), place == mine ? static_cast<const char *>(data) : nullptr});
-  } while (next(place, sizes));
+  } while (nextPlace(place, sizes));
 }
 
 WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
-    : context(context), parts(context.image.saved.size()), isSplit(context.image.saved.size()) {
+    : context(context), parts(context.image.saved.size()), isSplit(context.image.saved.size(), context.image.config().stages > 1) {
   const Image &image = context.image;
-  if (image.splits.size()) {
+  if (image.config().staging_group >= 0) {
     buffer = context.arena.data() + image.config().staging_offset;
     bufferBytes = image.config().staging_bytes;
   } else {
@@ -77,12 +82,12 @@ WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &pat
   // A tensor that the loss does not depend on has no gradient (in PyTorch it is None); one of which
   // only a part is used has zeros elsewhere.
   std::vector<bool> hasData(image.saved.size());
+  for (int64_t i = 0; i < image.saved.size(); ++i)
+    hasData[static_cast<size_t>(i)] = kind != Kind::Gradients || image.saved[i].has_gradient;
   for (const galvatron_rt_view_record &view : image.views) {
     if (!view.primary || !wanted(view.saved))
       continue;
     int64_t source = kind == Kind::Gradients ? gradientOf[view.tensor] : view.tensor;
-    if (source >= 0)
-      hasData[static_cast<size_t>(view.saved)] = true;
     addParts(view, source < 0 ? nullptr : context.tensorData(source));
   }
   std::vector<SafeTensorsWriter::Entry> entries;
@@ -126,19 +131,25 @@ void WeightsSaver::writeTensor(int64_t saved) {
   int64_t left = elementCount(context.image.dims(record), "a saved tensor");
   for (Part &part : parts[saved])
     part.cursor.rewind();
-  // The pieces partition the tensor (the image was checked), so the next element is always some
-  // run's first.
+  // The pieces of all stages partition the tensor (the images were checked): what no run here begins with, another
+  // stage has.
+  int64_t position = 0;
   while (left > 0) {
     Part *next = nullptr;
     for (Part &part : parts[saved])
       if (!part.cursor.done() && (!next || part.cursor.savedBegin() < next->cursor.savedBegin()))
         next = &part;
-    int64_t count = std::min(next->cursor.length(), capacity - filled);
-    if (next->data)
+    int64_t count = std::min(capacity - filled, left);
+    bool isHere = next && next->cursor.savedBegin() == position;
+    if (next)
+      count = std::min(count, isHere ? next->cursor.length() : next->cursor.savedBegin() - position);
+    if (isHere && next->data)
       gather(next->data, buffer + filled * bytes, next->cursor, count, bytes);
     else
       std::memset(buffer + filled * bytes, 0, static_cast<size_t>(count * bytes));
-    next->cursor.advance(count);
+    if (isHere)
+      next->cursor.advance(count);
+    position += count;
     filled += count;
     left -= count;
     if (filled == capacity || left == 0) {

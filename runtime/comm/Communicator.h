@@ -38,6 +38,20 @@ public:
   virtual void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) = 0;
 };
 
+/// The messages between this rank and one other. Those of one direction are received in the order in
+/// which they are sent.
+class Channel {
+public:
+  virtual ~Channel() = default;
+
+  /// Begins to send, and does not wait: `data` stays as it is until the `waitSent` that belongs to it.
+  virtual void send(const char *name, const void *data, int64_t bytes) = 0;
+  /// Waits until the other has received the oldest message that nobody has waited for.
+  virtual void waitSent(const char *name) = 0;
+  /// Waits for the next message.
+  virtual void receive(const char *name, void *data, int64_t bytes) = 0;
+};
+
 /// The job, as one rank sees it.
 class Transport {
 public:
@@ -47,6 +61,8 @@ public:
   /// The group number `group` of the program, of which this rank is in the set `members`.
   virtual std::unique_ptr<Communicator> connect(int64_t group,
                                                 const std::vector<int64_t> &members) = 0;
+  /// The messages between this rank and `peer`, which is in stage `stage`.
+  virtual std::unique_ptr<Channel> open(int64_t peer, int64_t stage) = 0;
   /// Lets the others end: this rank has failed.
   virtual void fail(const std::string &message) = 0;
 };

@@ -6,6 +6,7 @@
 #include "galvatron_rt.h"
 
 #include <algorithm>
+#include <deque>
 #include <mpi.h>
 #include <time.h>
 
@@ -35,6 +36,70 @@ MPI_Op toMpiOp(int64_t monoid) {
   }
   __builtin_unreachable();
 }
+
+/// Looks at a request until it is done. Throws what `late` throws after `timeout` seconds.
+template <typename Late> void await(MPI_Request &request, double timeout, Late late) {
+  double deadline = secondsNow() + timeout;
+  constexpr long longest = 500000; // nanoseconds
+  long pause = 0;
+  for (int done = 0;;) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done)
+      return;
+    if (secondsNow() > deadline)
+      late();
+    timespec rest{0, pause};
+    if (pause)
+      nanosleep(&rest, nullptr);
+    pause = std::min(longest, pause + 1000);
+  }
+}
+
+/// Calls `part` with the pieces of `bytes` bytes that MPI, which counts in int, can send.
+template <typename Part> void forEachPart(int64_t bytes, Part part) {
+  constexpr int64_t most = int64_t(1) << 30;
+  for (int64_t first = 0; first < bytes; first += most)
+    part(first, static_cast<int>(std::min(most, bytes - first)));
+}
+
+class MpiChannel : public Channel {
+public:
+  MpiChannel(int64_t peer, double timeout) : peer(static_cast<int>(peer)), timeout(timeout) {}
+
+  void send(const char *, const void *data, int64_t bytes) override {
+    std::vector<MPI_Request> &message = sent.emplace_back();
+    forEachPart(bytes, [&](int64_t first, int count) {
+      MPI_Isend(static_cast<const char *>(data) + first, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD,
+                &message.emplace_back());
+    });
+  }
+
+  void waitSent(const char *name) override {
+    for (MPI_Request &request : sent.front())
+      await(request, timeout, [&] {
+        // untested: a message that was given up leaves MPI, and the tests after it, undefined
+        fail("rank ", peer, " did not receive '", name, "' within ", timeout, " seconds");
+      });
+    sent.pop_front();
+  }
+
+  void receive(const char *name, void *data, int64_t bytes) override {
+    forEachPart(bytes, [&](int64_t first, int count) {
+      MPI_Request request;
+      MPI_Irecv(static_cast<char *>(data) + first, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD,
+                &request);
+      await(request, timeout, [&] {
+        // untested: as above
+        fail("rank ", peer, " did not send '", name, "' within ", timeout, " seconds");
+      });
+    });
+  }
+
+private:
+  int peer;
+  double timeout;
+  std::deque<std::vector<MPI_Request>> sent; // that nobody has waited for
+};
 
 class MpiCommunicator : public Communicator {
 public:
@@ -77,22 +142,11 @@ public:
 
 private:
   void wait(const char *what, CollectiveName name, MPI_Request &request) const {
-    double deadline = secondsNow() + timeout;
-    constexpr long longest = 500000; // nanoseconds
-    long pause = 0;
-    for (int done = 0;;) {
-      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-      if (done)
-        return;
-      if (secondsNow() > deadline)
-        // untested: a collective that was given up leaves MPI, and the tests after it, undefined
-        fail("the ", what, " of '", name.value, "' over ", name.axes, " did not end within ",
-             timeout, " seconds");
-      timespec rest{0, pause};
-      if (pause)
-        nanosleep(&rest, nullptr);
-      pause = std::min(longest, pause + 1000);
-    }
+    await(request, timeout, [&] {
+      // untested: a collective that was given up leaves MPI, and the tests after it, undefined
+      fail("the ", what, " of '", name.value, "' over ", name.axes, " did not end within ", timeout,
+           " seconds");
+    });
   }
 
   MPI_Comm comm;
@@ -112,6 +166,10 @@ std::unique_ptr<Communicator> MpiTransport::connect(int64_t, const std::vector<i
   int64_t own = std::find(members.begin(), members.end(), rank()) - members.begin();
   MPI_Comm_split(MPI_COMM_WORLD, static_cast<int>(members.front()), static_cast<int>(own), &comm);
   return std::make_unique<MpiCommunicator>(comm, timeout);
+}
+
+std::unique_ptr<Channel> MpiTransport::open(int64_t peer, int64_t) {
+  return std::make_unique<MpiChannel>(peer, timeout);
 }
 
 void MpiTransport::fail(const std::string &) { MPI_Abort(MPI_COMM_WORLD, 1); }

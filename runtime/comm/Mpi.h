@@ -15,6 +15,7 @@ public:
   /// Collective over all ranks of the job: each calls it for each group in the same order.
   std::unique_ptr<Communicator> connect(int64_t group,
                                         const std::vector<int64_t> &members) override;
+  std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override;
   void fail(const std::string &message) override;
 
 private:

@@ -15,6 +15,7 @@ namespace {
 /// What a rank says of itself.
 struct Introduction {
   int64_t process, arena, block; // descriptors of the two, -1 = none
+  int64_t arenaBytes;            // stages have arenas of their own size
   int64_t problem;               // 1 = it cannot go on
 };
 
@@ -23,26 +24,29 @@ class NodeTransport : public Transport {
 public:
   /// The memory of all ranks; an Error if some cannot be mapped.
   NodeTransport(const Arena &own, int64_t rank, const std::vector<Introduction> &ranks,
-                std::unique_ptr<Arena> ownBlock, int64_t groups, double timeout) {
+                std::unique_ptr<Arena> ownBlock, const BlockSizes &sizes, double timeout) {
     int64_t count = static_cast<int64_t>(ranks.size());
     block = ownBlock ? std::move(ownBlock)
                      : std::make_unique<Arena>(ranks[0].process, ranks[0].block,
-                                               SharedBlock::bytes(groups, count));
+                                               SharedBlock::bytes(sizes));
     std::vector<char *> data;
     for (int64_t i = 0; i < count; ++i) {
       const Introduction &other = ranks[static_cast<size_t>(i)];
       if (i != rank)
-        arenas.push_back(std::make_unique<Arena>(other.process, other.arena, own.size()));
+        arenas.push_back(std::make_unique<Arena>(other.process, other.arena, other.arenaBytes));
       data.push_back(i == rank ? own.data() : arenas.back()->data());
     }
     shared = std::make_unique<SharedMemoryTransport>(
-        *reinterpret_cast<SharedBlock *>(block->data()), rank, data, timeout);
+        *reinterpret_cast<SharedBlock *>(block->data()), sizes, rank, data, timeout);
   }
 
   int64_t rank() const override { return shared->rank(); }
   std::unique_ptr<Communicator> connect(int64_t group,
                                         const std::vector<int64_t> &members) override {
     return shared->connect(group, members);
+  }
+  std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override {
+    return shared->open(peer, stage);
   }
   void fail(const std::string &message) override { shared->fail(message); }
 
@@ -71,16 +75,16 @@ bool onOneNode(int size) {
 } // namespace
 
 std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::string &problem,
-                                            int64_t groups, double timeout) {
+                                            const BlockSizes &sizes, double timeout) {
   int rank = 0, size = 1;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   bool near = onOneNode(size);
   std::unique_ptr<Arena> block;
   if (rank == 0 && problem.empty() && near)
-    block = std::make_unique<Arena>(static_cast<int64_t>(SharedBlock::bytes(groups, size)), true);
+    block = std::make_unique<Arena>(static_cast<int64_t>(SharedBlock::bytes(sizes)), true);
   Introduction own{getpid(), arena ? arena->descriptor() : -1, block ? block->descriptor() : -1,
-                   !problem.empty()};
+                   arena ? arena->size() : 0, !problem.empty()};
   std::vector<Introduction> ranks(static_cast<size_t>(size));
   MPI_Allgather(&own, sizeof(own), MPI_BYTE, ranks.data(), sizeof(own), MPI_BYTE, MPI_COMM_WORLD);
   if (!problem.empty())
@@ -91,7 +95,7 @@ std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::strin
   std::unique_ptr<Transport> transport;
   if (near) {
     try {
-      transport = std::make_unique<NodeTransport>(*arena, rank, ranks, std::move(block), groups,
+      transport = std::make_unique<NodeTransport>(*arena, rank, ranks, std::move(block), sizes,
                                                   timeout);
     } catch (const Error &) {
       // A system that hides one process from another: messages do what memory cannot.

@@ -2,7 +2,7 @@
 #ifndef GALVATRON_RT_COMM_PROCESSES_H
 #define GALVATRON_RT_COMM_PROCESSES_H
 
-#include "comm/Communicator.h"
+#include "comm/SharedMemory.h"
 #include "core/Arena.h"
 
 #include <string>
@@ -13,7 +13,7 @@ namespace galvatron_rt {
 /// `problem` that keeps it from going on. Ranks that see each other's memory share it; across nodes
 /// it is MPI. Throws a PeerError if another rank has a problem.
 std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::string &problem,
-                                            int64_t groups, double timeout);
+                                            const BlockSizes &sizes, double timeout);
 
 } // namespace galvatron_rt
 

@@ -46,12 +46,43 @@ template <typename T> void combine(T *into, const T *other, int64_t count, int64
   __builtin_unreachable();
 }
 
+/// Returns when the counter has come to `wanted`. Throws what `late` throws after `timeout` seconds.
+template <typename Late>
+void awaitCount(SharedBlock &block, std::atomic<uint32_t> &counter, uint32_t wanted, double timeout,
+                Late late) {
+  // Long enough for a peer that comes at the same time, too short to hold a core that it needs.
+  constexpr int spins = 200;
+  constexpr double slice = 0.1; // seconds between looks at whether somebody has failed
+  double deadline = secondsNow() + timeout;
+  for (int spin = 0;; ++spin) {
+    uint32_t value = counter.load(std::memory_order_acquire);
+    if (static_cast<int32_t>(value - wanted) >= 0)
+      return;
+    if (block.failed())
+      throw PeerError(block.failure());
+    if (spin < spins) {
+      __builtin_ia32_pause();
+      continue;
+    }
+    double left = deadline - secondsNow();
+    if (left <= 0)
+      late();
+    sleepWhile(counter, value, std::min(slice, left));
+  }
+}
+
+/// Makes it count one more, for whoever waits for that.
+void countUp(std::atomic<uint32_t> &counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  wakeAll(counter);
+}
+
 class SharedMemoryCommunicator : public Communicator {
 public:
-  SharedMemoryCommunicator(SharedBlock &block, int64_t group, int64_t ranks,
+  SharedMemoryCommunicator(SharedBlock &block, int64_t group, const BlockSizes &sizes,
                            const std::vector<int64_t> &members, int64_t rank,
                            const std::vector<char *> &arenas, double timeout)
-      : block(block), group(group), ranks(ranks), members(members), arena(arenas[rank]),
+      : block(block), group(group), sizes(sizes), members(members), arena(arenas[rank]),
         timeout(timeout) {
     for (int64_t member : members)
       peers.push_back(arenas[member]);
@@ -104,7 +135,8 @@ private:
   }
 
   SharedBlock &block;
-  int64_t group, ranks;
+  int64_t group;
+  BlockSizes sizes;
   std::vector<int64_t> members;
   std::vector<char *> peers; // the members' arenas
   int64_t index;             // this rank's among the members
@@ -114,39 +146,69 @@ private:
 
 /// Returns when all members have come as often as this one.
 void SharedMemoryCommunicator::meet(const char *what, CollectiveName name) {
-  std::atomic<uint32_t> &own = block.meetings(group, ranks, members[static_cast<size_t>(index)]);
-  uint32_t meeting = own.load(std::memory_order_relaxed) + 1;
-  own.store(meeting, std::memory_order_release);
-  wakeAll(own);
-  // Long enough for a peer that comes at the same time, too short to hold a core that it needs.
-  constexpr int spins = 200;
-  constexpr double slice = 0.1; // seconds between looks at whether somebody has failed
-  double deadline = secondsNow() + timeout;
-  for (int64_t member : members) {
-    std::atomic<uint32_t> &other = block.meetings(group, ranks, member);
-    for (int spin = 0;; ++spin) {
-      uint32_t value = other.load(std::memory_order_acquire);
-      if (static_cast<int32_t>(value - meeting) >= 0)
-        break;
-      if (block.failed())
-        throw PeerError(block.failure());
-      if (spin < spins) {
-        __builtin_ia32_pause();
-        continue;
-      }
-      double left = deadline - secondsNow();
-      if (left <= 0)
-        fail("rank ", member, " did not come to the ", what, " of '", name.value, "' over ",
-             name.axes, " within ", timeout, " seconds");
-      sleepWhile(other, value, std::min(slice, left));
-    }
-  }
+  std::atomic<uint32_t> &own = block.meetings(sizes, group, members[static_cast<size_t>(index)]);
+  countUp(own);
+  uint32_t meeting = own.load(std::memory_order_relaxed);
+  for (int64_t member : members)
+    awaitCount(block, block.meetings(sizes, group, member), meeting, timeout, [&] {
+      fail("rank ", member, " did not come to the ", what, " of '", name.value, "' over ",
+           name.axes, " within ", timeout, " seconds");
+    });
 }
+
+class SharedMemoryChannel : public Channel {
+public:
+  SharedMemoryChannel(SharedBlock &block, const BlockSizes &sizes, int64_t own, int64_t peer,
+                      int64_t stage, const std::vector<char *> &arenas, double timeout)
+      : block(block), sizes(sizes), own(own), peer(peer), stage(stage),
+        ownStage(own * sizes.stages / sizes.ranks), arena(arenas[static_cast<size_t>(own)]),
+        peerArena(arenas[static_cast<size_t>(peer)]), timeout(timeout) {}
+
+  void send(const char *name, const void *data, int64_t) override {
+    std::atomic<uint32_t> &sent = block.sent(sizes, own, stage);
+    uint32_t number = sent.load(std::memory_order_relaxed);
+    if (static_cast<int64_t>(number - waited) >= sizes.maxSent)
+      // untested: the compiler counts the messages of its tables
+      fail("'", name, "' is one message too many for rank ", peer);
+    block.place(sizes, own, stage, number) = static_cast<const char *>(data) - arena;
+    countUp(sent);
+  }
+
+  void waitSent(const char *name) override {
+    awaitCount(block, block.received(sizes, own, stage), waited + 1, timeout, [&] {
+      fail("rank ", peer, " did not receive '", name, "' within ", timeout, " seconds");
+    });
+    ++waited;
+  }
+
+  void receive(const char *name, void *data, int64_t bytes) override {
+    std::atomic<uint32_t> &received = block.received(sizes, peer, ownStage);
+    uint32_t number = received.load(std::memory_order_relaxed);
+    awaitCount(block, block.sent(sizes, peer, ownStage), number + 1, timeout, [&] {
+      fail("rank ", peer, " did not send '", name, "' within ", timeout, " seconds");
+    });
+    std::memcpy(data, peerArena + block.place(sizes, peer, ownStage, number),
+                static_cast<size_t>(bytes));
+    countUp(received);
+  }
+
+private:
+  SharedBlock &block;
+  BlockSizes sizes;
+  int64_t own, peer;
+  int64_t stage, ownStage; // of the peer, of this rank
+  char *arena, *peerArena;
+  double timeout;
+  uint32_t waited = 0; // messages
+};
 
 } // namespace
 
-size_t SharedBlock::bytes(int64_t groups, int64_t ranks) {
-  return sizeof(SharedBlock) + static_cast<size_t>(groups * ranks) * sizeof(Counter);
+size_t SharedBlock::bytes(const BlockSizes &sizes) {
+  int64_t channels = sizes.ranks * sizes.stages;
+  return sizeof(SharedBlock) +
+         static_cast<size_t>(messageCounter(sizes, sizes.ranks, 0)) * sizeof(Counter) +
+         static_cast<size_t>(channels * sizes.maxSent) * sizeof(int64_t);
 }
 
 void SharedBlock::fail(int64_t rank, const std::string &message) {
@@ -160,14 +222,19 @@ void SharedBlock::fail(int64_t rank, const std::string &message) {
 
 std::string SharedBlock::failure() const { return concat("rank ", failedRank, " failed: ", text); }
 
-SharedMemoryTransport::SharedMemoryTransport(SharedBlock &block, int64_t rank,
-                                             std::vector<char *> arenas, double timeout)
-    : block(block), own(rank), arenas(std::move(arenas)), timeout(timeout) {}
+SharedMemoryTransport::SharedMemoryTransport(SharedBlock &block, const BlockSizes &sizes,
+                                             int64_t rank, std::vector<char *> arenas,
+                                             double timeout)
+    : block(block), sizes(sizes), own(rank), arenas(std::move(arenas)), timeout(timeout) {}
 
 std::unique_ptr<Communicator>
 SharedMemoryTransport::connect(int64_t group, const std::vector<int64_t> &members) {
   return std::make_unique<SharedMemoryCommunicator>(
-      block, group, static_cast<int64_t>(arenas.size()), members, own, arenas, timeout);
+      block, group, sizes, members, own, arenas, timeout);
+}
+
+std::unique_ptr<Channel> SharedMemoryTransport::open(int64_t peer, int64_t stage) {
+  return std::make_unique<SharedMemoryChannel>(block, sizes, own, peer, stage, arenas, timeout);
 }
 
 } // namespace galvatron_rt

@@ -3,7 +3,8 @@
 //
 // Every rank has the same layout, so a peer's operand lies at the same offset of the peer's arena.
 // Nothing is copied through a buffer in between: members meet, each reduces its share of the elements
-// for all, or copies what it gathers, and they meet again.
+// for all, or copies what it gathers, and they meet again. A message is copied by the one who receives
+// it, out of the sender's arena: the sender says where it lies.
 #ifndef GALVATRON_RT_COMM_SHAREDMEMORY_H
 #define GALVATRON_RT_COMM_SHAREDMEMORY_H
 
@@ -14,15 +15,36 @@
 
 namespace galvatron_rt {
 
+/// How much of everything a block has.
+struct BlockSizes {
+  int64_t groups, ranks;
+  int64_t stages;  // of the pipeline; each rank sends to one rank of each
+  int64_t maxSent; // messages of one rank to another that are on their way at a time
+};
+
 /// What the ranks of a node share besides their arenas: for each group and rank a counter of the
-/// meetings it has come to, and the first failure. Lies in memory that begins as zeros; no pointers.
+/// meetings it has come to, for each rank and stage the messages on their way, and the first failure.
+/// Lies in memory that begins as zeros; no pointers.
 class SharedBlock {
 public:
-  static size_t bytes(int64_t groups, int64_t ranks);
+  static size_t bytes(const BlockSizes &sizes);
 
   /// How often `rank` has come to a meeting of `group`.
-  std::atomic<uint32_t> &meetings(int64_t group, int64_t ranks, int64_t rank) {
-    return counters[group * ranks + rank].value;
+  std::atomic<uint32_t> &meetings(const BlockSizes &sizes, int64_t group, int64_t rank) {
+    return counters[group * sizes.ranks + rank].value;
+  }
+  /// Messages from `rank` to `stage`: how many were sent and received so far.
+  std::atomic<uint32_t> &sent(const BlockSizes &sizes, int64_t rank, int64_t stage) {
+    return counters[messageCounter(sizes, rank, stage)].value;
+  }
+  std::atomic<uint32_t> &received(const BlockSizes &sizes, int64_t rank, int64_t stage) {
+    return counters[messageCounter(sizes, rank, stage) + 1].value;
+  }
+  /// Where in the sender's arena message `number` begins.
+  int64_t &place(const BlockSizes &sizes, int64_t rank, int64_t stage, uint32_t number) {
+    Counter *end = counters + messageCounter(sizes, sizes.ranks, 0);
+    return reinterpret_cast<int64_t *>(end)[(rank * sizes.stages + stage) * sizes.maxSent +
+                                            number % static_cast<uint32_t>(sizes.maxSent)];
   }
   /// Keeps the first failure and lets all who wait see it.
   void fail(int64_t rank, const std::string &message);
@@ -31,6 +53,10 @@ public:
   std::string failure() const;
 
 private:
+  static int64_t messageCounter(const BlockSizes &sizes, int64_t rank, int64_t stage) {
+    return sizes.groups * sizes.ranks + (rank * sizes.stages + stage) * 2;
+  }
+
   enum State : uint32_t { Fine = 0, Failing = 1, Failed = 2 };
   struct alignas(64) Counter {
     std::atomic<uint32_t> value;
@@ -47,16 +73,18 @@ class SharedMemoryTransport : public Transport {
 public:
   /// `arenas` are the arenas of all ranks as this one sees them. A peer that does not come within
   /// `timeout` seconds is an Error.
-  SharedMemoryTransport(SharedBlock &block, int64_t rank, std::vector<char *> arenas,
-                        double timeout);
+  SharedMemoryTransport(SharedBlock &block, const BlockSizes &sizes, int64_t rank,
+                        std::vector<char *> arenas, double timeout);
 
   int64_t rank() const override { return own; }
   std::unique_ptr<Communicator> connect(int64_t group,
                                         const std::vector<int64_t> &members) override;
+  std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override;
   void fail(const std::string &message) override { block.fail(own, message); }
 
 private:
   SharedBlock &block;
+  BlockSizes sizes;
   int64_t own;
   std::vector<char *> arenas;
   double timeout;

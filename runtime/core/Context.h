@@ -19,6 +19,12 @@ struct galvatron_rt_context {
   void join(galvatron_rt::Transport &transport) {
     for (int64_t group = 0; group < image.groups.size(); ++group)
       communicators.push_back(transport.connect(group, image.members(group, rank)));
+    const galvatron_rt_config_record &config = image.config();
+    for (int64_t stage = 0; stage < config.stages; ++stage)
+      channels.push_back(
+          stage == config.stage
+              ? nullptr
+              : transport.open(rank + (stage - config.stage) * (config.ranks / config.stages), stage));
   }
 
   void *tensorData(int64_t tensor) const { return arena.data() + image.tensors[tensor].offset; }
@@ -36,6 +42,7 @@ struct galvatron_rt_context {
   galvatron_rt::Arena arena;
   std::unique_ptr<galvatron_rt::Device> device;
   std::vector<std::unique_ptr<galvatron_rt::Communicator>> communicators; // of each group
+  std::vector<std::unique_ptr<galvatron_rt::Channel>> channels; // to each stage but its own
   int64_t step = 0; // for messages; 0 outside a step
   bool failed = false;
   std::string error;

@@ -54,7 +54,25 @@ void Executor::runRow(const galvatron_rt_row_record &row) {
   case GALVATRON_RT_ACTION_ALL_GATHER:
     runCollective(row);
     return;
+  case GALVATRON_RT_ACTION_SEND:
+  case GALVATRON_RT_ACTION_WAIT_SENT:
+  case GALVATRON_RT_ACTION_RECEIVE:
+    runMessage(row);
+    return;
   }
+}
+
+void Executor::runMessage(const galvatron_rt_row_record &row) {
+  const galvatron_rt_arg_record &arg = context.image.args[row.first_arg];
+  const char *name = context.image.string(arg.name);
+  void *data = pointers[row.first_arg];
+  Channel &channel = *context.channels[row.peer];
+  if (row.action == GALVATRON_RT_ACTION_SEND)
+    channel.send(name, data, arg.bytes);
+  else if (row.action == GALVATRON_RT_ACTION_WAIT_SENT)
+    channel.waitSent(name);
+  else
+    channel.receive(name, data, arg.bytes);
 }
 
 void Executor::runCollective(const galvatron_rt_row_record &row) {

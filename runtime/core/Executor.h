@@ -32,6 +32,7 @@ public:
 private:
   void runRow(const galvatron_rt_row_record &row);
   void runCollective(const galvatron_rt_row_record &row);
+  void runMessage(const galvatron_rt_row_record &row);
   void lookAt(const galvatron_rt_row_record &row);
 
   galvatron_rt_context &context;

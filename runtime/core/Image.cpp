@@ -219,6 +219,8 @@ void Image::checkConfig() const {
     bad("optimizer is ", c.optimizer);
   if (c.ranks < 1 || c.stages < 1 || c.ranks % c.stages)
     bad(c.ranks, " ranks do not divide into ", c.stages, " stages");
+  if (!inRange(c.stage, c.stages) || c.max_sent < 0 || c.max_sent > maxCount)
+    bad("it is of stage ", c.stage, " of ", c.stages, " with max_sent ", c.max_sent);
   if (c.micro_batches < 1 || c.batch_rows < 1 || c.tokens_per_step < 0)
     bad("micro_batches is ", c.micro_batches, ", batch_rows is ", c.batch_rows,
         ", tokens_per_step is ", c.tokens_per_step);
@@ -263,12 +265,13 @@ void Image::checkTensors() const {
     if (bytes != tensor.bytes)
       bad(what, " says ", tensor.bytes, " bytes, its shape ", shapeText(dims(tensor)), " has ",
           bytes);
-    checkArenaRange(tensor.offset, tensor.bytes, what);
+    bool isFile = tensor.role == GALVATRON_RT_ROLE_INPUT || tensor.role == GALVATRON_RT_ROLE_LABELS;
+    if (!(isFile && tensor.offset == -1))
+      checkArenaRange(tensor.offset, tensor.bytes, what);
     bool isOutput = tensor.role == GALVATRON_RT_ROLE_OUTPUT;
     if (tensor.batch_dim < -1 ||
         (tensor.batch_dim != -1 && (!isOutput || tensor.batch_dim >= tensor.rank)))
       bad(what, " has batch_dim ", tensor.batch_dim);
-    bool isFile = tensor.role == GALVATRON_RT_ROLE_INPUT || tensor.role == GALVATRON_RT_ROLE_LABELS;
     if (!isFile && !isOutput)
       continue;
     auto [place, isNew] = named.emplace(string(tensor.name), i);
@@ -459,10 +462,10 @@ void Image::checkSplits() const {
 
 void Image::checkStaging() const {
   const galvatron_rt_config_record &c = config();
-  if (splits.size() == 0)
+  if (splits.size() == 0 && c.stages == 1)
     return;
   if (!inRange(c.staging_group, groups.size()) || c.staging_bytes < 8 || c.staging_bytes % 8)
-    bad("there are splits, staging of ", c.staging_bytes, " bytes and staging group ",
+    bad("ranks have pieces, staging of ", c.staging_bytes, " bytes and staging group ",
         c.staging_group, " of ", groups.size());
   checkArenaRange(c.staging_offset, c.staging_bytes, "the staging area");
   Span<int64_t> along = dims(groups[c.staging_group].axes, groups[c.staging_group].n_axes);
@@ -470,6 +473,16 @@ void Image::checkStaging() const {
     if (std::find(along.begin(), along.end(), split.axis) == along.end())
       bad("the staging group lacks axis '", string(axes[split.axis].name), "', which splits '",
           string(tensors[split.tensor].name), "'");
+  for (int64_t axis = 0; axis < stageAxes(); ++axis)
+    if (std::find(along.begin(), along.end(), axis) == along.end())
+      bad("the staging group lacks axis '", string(axes[axis].name), "', which is of stages");
+}
+
+int64_t Image::stageAxes() const {
+  int64_t count = 0;
+  for (int64_t ranks = 1; ranks < config().stages; ++count)
+    ranks *= axes[count].size;
+  return count;
 }
 
 void Image::checkMesh() const {
@@ -482,6 +495,11 @@ void Image::checkMesh() const {
   }
   if (ranks != config().ranks)
     bad("the mesh has ", ranks, " ranks, the program ", config().ranks);
+  int64_t stages = 1;
+  for (int64_t i = 0; i < axes.size() && stages < config().stages; ++i)
+    stages *= axes[i].size;
+  if (stages != config().stages)
+    bad("the outermost axes have ", stages, " points where there are ", config().stages, " stages");
   for (int64_t i = 0; i < groups.size(); ++i) {
     const galvatron_rt_group_record &group = groups[i];
     checkString(group.name, concat("group ", i));
@@ -555,7 +573,26 @@ void Image::checkCollective(const galvatron_rt_row_record &row, const std::strin
     bad(what, " has arguments that overlap");
 }
 
+/// The rank that is meant has such a place, and as many messages as are made room for are on their way.
+void Image::checkMessage(const galvatron_rt_row_record &row, const std::string &what,
+                         std::map<int64_t, int64_t> &underway) const {
+  if (!inRange(row.peer, config().stages) || row.peer == config().stage)
+    bad(what, " of stage ", config().stage, " names stage ", row.peer, " of ", config().stages);
+  if (row.n_args != 1)
+    bad(what, " has ", row.n_args, " args, a message has 1");
+  if (row.action == GALVATRON_RT_ACTION_RECEIVE)
+    return;
+  int64_t &count = underway[row.peer];
+  count += row.action == GALVATRON_RT_ACTION_SEND ? 1 : -1;
+  if (count < 0)
+    bad(what, " waits for a message to stage ", row.peer, " that no row before it sends");
+  if (count > config().max_sent)
+    bad(what, " is message ", count, " on its way to stage ", row.peer, ", max_sent is ",
+        config().max_sent);
+}
+
 void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) const {
+  std::map<int64_t, int64_t> underway; // messages to each stage
   for (int64_t i = 0; i < rows.size(); ++i) {
     const galvatron_rt_row_record &row = rows[i];
     checkString(row.name, concat(table, " row ", i));
@@ -588,10 +625,20 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       checkArgs(row, what);
       checkCollective(row, what);
       break;
+    case GALVATRON_RT_ACTION_SEND:
+    case GALVATRON_RT_ACTION_WAIT_SENT:
+    case GALVATRON_RT_ACTION_RECEIVE:
+      checkArgs(row, what);
+      checkMessage(row, what, underway);
+      break;
     default:
       bad(what, " has action ", row.action);
     }
   }
+  for (auto [stage, count] : underway)
+    if (count)
+      bad("the ", table, " table ends with ", count, " messages to stage ", stage,
+          " that no row waits for");
 }
 
 } // namespace galvatron_rt

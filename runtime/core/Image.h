@@ -8,6 +8,7 @@
 #include "core/Error.h"
 #include "galvatron_rt.h"
 
+#include <map>
 #include <vector>
 
 namespace galvatron_rt {
@@ -78,6 +79,8 @@ public:
 
   /// The shape of a tensor of which ranks may have pieces.
   std::vector<int64_t> wholeShape(int64_t tensor) const;
+  /// How many of the axes, from the outermost on, are those of stages.
+  int64_t stageAxes() const;
   /// Where the piece of the rank with these coordinates begins in the saved tensor of a view.
   int64_t pieceOffset(const galvatron_rt_view_record &view,
                       const std::vector<int64_t> &coordinates) const;
@@ -97,6 +100,8 @@ private:
   void checkRows(Span<galvatron_rt_row_record> rows, const char *table) const;
   void checkArgs(const galvatron_rt_row_record &row, const std::string &what) const;
   void checkCollective(const galvatron_rt_row_record &row, const std::string &what) const;
+  void checkMessage(const galvatron_rt_row_record &row, const std::string &what,
+                    std::map<int64_t, int64_t> &underway) const;
   void checkString(int64_t offset, const std::string &what) const;
   void checkDims(int64_t first, int64_t rank, const std::string &what) const;
   void checkArenaRange(int64_t offset, int64_t bytes, const std::string &what,

@@ -4,6 +4,7 @@
 #include "core/Memory.h"
 #include "core/Ranks.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fcntl.h>
@@ -42,10 +43,13 @@ std::string executablePath(const char *argv0) {
 
 } // namespace
 
-extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *raw) {
+extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *images) {
   std::string program = argc > 0 ? baseName(argv[0]) : "program";
   try {
-    Image image(raw);
+    Image image(images);
+    int64_t largestArena = 0;
+    for (int64_t stage = 0; stage < image.config().stages; ++stage)
+      largestArena = std::max(largestArena, Image(images + stage).config().arena_bytes);
     Options options = parseOptions(argc, argv, image);
     checkProcessor(image);
     settleThreads(image, argv);
@@ -53,14 +57,14 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     if (!options.ranksAsThreads)
       job.emplace(image);
     for (const std::string &warning :
-         {threadWarning(image), memoryWarning(image.config().arena_bytes, readMachineMemory())})
+         {threadWarning(image), memoryWarning(largestArena, readMachineMemory())})
       if (!warning.empty() && isFirstRank())
         std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
     std::string ownWeights = executablePath(argv[0]) + ".safetensors";
     if (options.ranksAsThreads)
-      runAsThreads(raw, options, ownWeights);
+      runAsThreads(images, options, ownWeights);
     else
-      runAsProcess(raw, options, ownWeights, *job);
+      runAsProcess(images, options, ownWeights, *job);
     // Parameters are saved by now.
     if (!isOutputWritten())
       fail("standard output could not be written");

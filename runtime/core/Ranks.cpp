@@ -16,8 +16,8 @@ namespace {
 /// Memory for the block of a job, zero at first.
 class BlockMemory {
 public:
-  BlockMemory(int64_t groups, int64_t ranks) {
-    size_t bytes = SharedBlock::bytes(groups, ranks);
+  explicit BlockMemory(const BlockSizes &sizes) {
+    size_t bytes = SharedBlock::bytes(sizes);
     memory = ::operator new(bytes, std::align_val_t(alignof(SharedBlock)));
     std::fill_n(static_cast<char *>(memory), bytes, '\0');
   }
@@ -48,13 +48,25 @@ private:
   int64_t missing;
 };
 
+BlockSizes blockSizes(const Image &image) {
+  const galvatron_rt_config_record &config = image.config();
+  return {image.groups.size(), config.ranks, config.stages, config.max_sent};
+}
+
+/// That of the stage which a rank is in.
+const galvatron_rt_image *imageOf(const galvatron_rt_image *images, int64_t rank) {
+  const galvatron_rt_config_record config = Image(images).config();
+  return images + rank / (config.ranks / config.stages);
+}
+
 } // namespace
 
-void runAsThreads(const galvatron_rt_image *raw, const Options &options,
+void runAsThreads(const galvatron_rt_image *images, const Options &options,
                   const std::string &ownWeights) {
-  Image image(raw);
+  Image image(images);
   int64_t ranks = image.config().ranks;
-  BlockMemory memory(image.groups.size(), ranks);
+  BlockSizes sizes = blockSizes(image);
+  BlockMemory memory(sizes);
   SharedBlock &block = memory.block();
   std::vector<char *> arenas(static_cast<size_t>(ranks));
   Gathering opened(ranks), ended(ranks);
@@ -74,13 +86,13 @@ void runAsThreads(const galvatron_rt_image *raw, const Options &options,
       }
     };
     guarded([&] {
-      session = std::make_unique<Session>(raw, options, ownWeights, rank);
+      session = std::make_unique<Session>(imageOf(images, rank), options, ownWeights, rank);
       arenas[static_cast<size_t>(rank)] = session->arena().data();
     });
     opened.come();
     if (!block.failed())
       guarded([&] {
-        SharedMemoryTransport transport(block, rank, arenas, options.timeout);
+        SharedMemoryTransport transport(block, sizes, rank, arenas, options.timeout);
         session->join(transport);
         session->announce();
         session->run();
@@ -98,12 +110,13 @@ void runAsThreads(const galvatron_rt_image *raw, const Options &options,
     std::rethrow_exception(first);
 }
 
-void runAsProcess(const galvatron_rt_image *raw, const Options &options,
+void runAsProcess(const galvatron_rt_image *images, const Options &options,
                   const std::string &ownWeights, const Job &job) {
   std::unique_ptr<Session> session;
   std::string problem;
   try {
-    session = std::make_unique<Session>(raw, options, ownWeights, job.rank(), job.size() > 1);
+    session = std::make_unique<Session>(imageOf(images, job.rank()), options, ownWeights, job.rank(),
+                                        job.size() > 1);
   } catch (const std::exception &e) {
     problem = e.what();
   }
@@ -111,7 +124,7 @@ void runAsProcess(const galvatron_rt_image *raw, const Options &options,
   std::unique_ptr<Transport> transport;
   if (job.size() > 1)
     transport = connectProcesses(session ? &session->arena() : nullptr, problem,
-                                 Image(raw).groups.size(), options.timeout);
+                                 blockSizes(Image(images)), options.timeout);
   if (!problem.empty())
     fail(problem);
   try {

@@ -9,17 +9,27 @@
 
 namespace galvatron_rt {
 
-/// What one rank is asked to do: the first one writes all files, those that have pieces of its
-/// parameters help it.
+/// The rank that has the outputs of the model: the first one of the last stage.
+static int64_t outputRank(const Image &image) {
+  return image.config().ranks / image.config().stages * (image.config().stages - 1);
+}
+
+/// What one rank is asked to do: the first one writes all files but the outputs, those that have pieces
+/// of its parameters help it.
 static Options optionsOf(int64_t rank, Options options, const galvatron_rt_image *raw) {
-  if (rank == 0)
-    return options;
   Image image(raw);
+  if (rank == 0) {
+    if (outputRank(image) != 0)
+      options.saveOutputs = "";
+    return options;
+  }
   int64_t group = image.config().staging_group;
-  bool helps = image.splits.size() > 0 && image.members(group, rank).front() == 0;
+  bool helps = group >= 0 && image.members(group, rank).front() == 0;
   if (!helps)
     options.save = options.saveGradients = "";
-  options.log = options.saveOutputs = "";
+  options.log = "";
+  if (rank != outputRank(image))
+    options.saveOutputs = "";
   return options;
 }
 
@@ -115,27 +125,14 @@ void Session::announce() const {
   std::fflush(stdout);
 }
 
-int64_t Session::countedLabels() const {
-  for (int64_t i = 0; i < image.tensors.size(); ++i) {
-    const galvatron_rt_tensor_record &tensor = image.tensors[i];
-    if (tensor.role != GALVATRON_RT_ROLE_LABELS || tensor.dtype != GALVATRON_RT_I64)
-      continue;
-    const int64_t *labels = static_cast<const int64_t *>(context.tensorData(i));
-    int64_t count = 0;
-    for (int64_t e = 0; e < tensor.bytes / 8; ++e)
-      count += labels[e] != image.config().ignored_label;
-    return count;
-  }
-  return 1;
-}
-
 /// Mean over all counted labels of the evaluation data.
 double Session::evaluate() {
   double sum = 0, counted = 0;
   for (int64_t batch = 0; batch < evalData->count(); ++batch) {
     evalData->fill(context, batch);
     executor.run(image.forwardRows, context.step);
-    double weight = static_cast<double>(countedLabels());
+    double weight =
+        static_cast<double>(evalData->countedLabels(image, batch, image.config().ignored_label));
     sum += weight > 0 ? weight * static_cast<double>(context.scalar(image.config().loss)) : 0;
     counted += weight;
   }
@@ -176,7 +173,8 @@ StepReport Session::step(int64_t number) {
 void Session::checkLoss(const StepReport &report) {
   if (!report.hasLoss || std::isfinite(report.loss))
     return;
-  if (std::isnan(report.loss) && countedLabels() == 0)
+  if (std::isnan(report.loss) &&
+      data.countedLabels(image, report.step - 1, image.config().ignored_label) == 0)
     fail("step ", report.step, ": no label counts: all that 'labels.npy' has for this step are ",
          image.config().ignored_label);
   std::string cause = !options.nanTrace

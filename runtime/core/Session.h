@@ -34,7 +34,6 @@ private:
   StepReport step(int64_t number);
   void checkLoss(const StepReport &report);
   double evaluate();
-  int64_t countedLabels() const;
 
   Options options;
   std::unique_ptr<galvatron_rt_context> owned;

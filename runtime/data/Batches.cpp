@@ -1,6 +1,8 @@
 // Batches.cpp: see Batches.h.
 #include "data/Batches.h"
 
+#include <algorithm>
+
 namespace galvatron_rt {
 
 Batches::Batches(const Image &image, const std::string &directory) {
@@ -31,7 +33,21 @@ Batches::Batches(const Image &image, const std::string &directory) {
 
 void Batches::fill(galvatron_rt_context &context, int64_t index) const {
   for (const Source &source : sources)
-    source.file.read(index % batchCount, context.tensorData(source.tensor));
+    if (context.image.tensors[source.tensor].offset >= 0)
+      source.file.read(index % batchCount, context.tensorData(source.tensor));
+}
+
+int64_t Batches::countedLabels(const Image &image, int64_t index, int64_t ignored) const {
+  for (const Source &source : sources) {
+    const galvatron_rt_tensor_record &tensor = image.tensors[source.tensor];
+    if (tensor.role != GALVATRON_RT_ROLE_LABELS || tensor.dtype != GALVATRON_RT_I64)
+      continue;
+    // From the file: not every stage has labels in its arena.
+    std::vector<int64_t> labels(static_cast<size_t>(tensor.bytes / 8));
+    source.file.read(index % batchCount, labels.data());
+    return std::count_if(labels.begin(), labels.end(), [&](int64_t label) { return label != ignored; });
+  }
+  return 1;
 }
 
 } // namespace galvatron_rt

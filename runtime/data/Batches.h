@@ -20,6 +20,9 @@ public:
   /// Reads batch `index` into the arena.
   void fill(galvatron_rt_context &context, int64_t index) const;
 
+  /// How many labels of batch `index` are not `ignored`; 1 if the program has no i64 labels.
+  int64_t countedLabels(const Image &image, int64_t index, int64_t ignored) const;
+
 private:
   struct Source {
     int64_t tensor;

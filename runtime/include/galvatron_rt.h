@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define GALVATRON_RT_MAGIC 0x54525647u /* the bytes "GVRT" */
-#define GALVATRON_RT_VERSION 2u
+#define GALVATRON_RT_VERSION 3u
 #define GALVATRON_RT_ALIGNMENT 64
 #define GALVATRON_RT_MAX_RANK 8
 #define GALVATRON_RT_MAX_BATCH_DIMS 4
@@ -167,7 +167,10 @@ typedef struct galvatron_rt_config_record {
                            cpu_level */
   int64_t optimizer;    /* galvatron_rt_optimizer */
   int64_t ranks;        /* of the job: the product of the mesh's axes */
-  int64_t stages;       /* 1 */
+  int64_t stages;       /* pipeline stages: the outermost axes of the mesh are theirs */
+  int64_t stage;        /* of which this is the image */
+  int64_t max_sent;     /* most messages of one rank to another that are on their way at a time, on
+                           any stage */
   int64_t micro_batches;
   int64_t
       loss; /* tensor, f32 scalar, whole after the last row; -1 = none (then --forward-only only) */
@@ -182,8 +185,9 @@ typedef struct galvatron_rt_config_record {
   int64_t
       random_weights; /* 1: there is no weights file, values are made at start from random_seed */
   int64_t random_seed;
-  /* Parameters that ranks have pieces of are saved through this part of the arena, a multiple of 8
-   * bytes (0 = there are none), by the ranks of one group (-1 = none) of which the first writes. */
+  /* Parameters that not every rank has all of are saved through this part of the arena, a multiple of
+   * 8 bytes (0 = there are none), by the ranks of one group (-1 = none) of which the first writes. It
+   * is at the same place on all ranks. */
   int64_t staging_offset;
   int64_t staging_bytes;
   int64_t staging_group;
@@ -244,7 +248,7 @@ typedef struct galvatron_rt_tensor_record {
   int64_t dtype; /* galvatron_rt_dtype */
   int64_t rank;
   int64_t dims; /* first of `rank` records of DIMS */
-  int64_t offset;
+  int64_t offset; /* INPUT, LABELS: -1 = no row of this stage reads it */
   int64_t bytes;     /* product of dims times the element's size; offset + bytes <= arena_bytes */
   int64_t batch_dim; /* OUTPUT: the dimension that pieces of micro-batches fill one after the other;
                         -1 = this is the whole output (published with any micro-batch or -1; the
@@ -271,11 +275,12 @@ typedef struct galvatron_rt_saved_record {
   int64_t rank;
   int64_t dims; /* first of `rank` records of DIMS */
   int64_t init; /* galvatron_rt_init, for random weights */
+  int64_t has_gradient; /* 1 = some stage has a gradient of some part of it */
 } galvatron_rt_saved_record;
 
 /* Element (i, j, ...) of the whole `tensor` is element offset + i*strides[0] + j*strides[1] + ... of
- * the row-major `saved`. The views with `primary` set partition each saved tensor: --save writes
- * exactly those. Each PARAMETER and CONSTANT tensor has exactly one view. */
+ * the row-major `saved`. The views with `primary` set, of all stages, partition each saved tensor:
+ * --save writes exactly those. Each PARAMETER and CONSTANT tensor has exactly one view. */
 typedef struct galvatron_rt_view_record {
   int64_t tensor;
   int64_t saved;
@@ -407,8 +412,14 @@ typedef enum galvatron_rt_action {
   GALVATRON_RT_ACTION_ALL_REDUCE = 3, /* written = what all ranks of the group read, combined by the
                                          monoid in the order of the ranks; the two have equal sizes
                                          and may be the same memory */
-  GALVATRON_RT_ACTION_ALL_GATHER = 4  /* written = what the ranks of the group read, one after the
+  GALVATRON_RT_ACTION_ALL_GATHER = 4, /* written = what the ranks of the group read, one after the
                                          other; the two do not overlap */
+  /* Messages between the ranks that have the same place in two stages: the one argument is what is
+   * sent or received. Messages of one rank to another arrive in the order of sending. */
+  GALVATRON_RT_ACTION_SEND = 5, /* begins to send to stage `peer` and goes on */
+  GALVATRON_RT_ACTION_WAIT_SENT = 6, /* waits until the oldest message to stage `peer` that nobody
+                                        has waited for is received: it may be written over */
+  GALVATRON_RT_ACTION_RECEIVE = 7    /* waits for the next message of stage `peer` */
 } galvatron_rt_action;
 
 typedef struct galvatron_rt_row_record {
@@ -422,6 +433,7 @@ typedef struct galvatron_rt_row_record {
   int64_t name;   /* string, for messages: which block or op of the model this is */
   int64_t group;  /* collectives: index of GROUPS; otherwise -1 */
   int64_t monoid; /* ALL_REDUCE: galvatron_rt_monoid; otherwise -1 */
+  int64_t peer;   /* messages: the other stage; otherwise -1 */
 } galvatron_rt_row_record;
 
 enum { GALVATRON_RT_ACCESS_READ = 1, GALVATRON_RT_ACCESS_WRITE = 2 };
@@ -439,9 +451,12 @@ typedef struct galvatron_rt_arg_record {
   int64_t n_shifts;
 } galvatron_rt_arg_record;
 
-/* main() of a program is `return galvatron_rt_main(argc, argv, &image);`. Returns the exit status:
+/* main() of a program is `return galvatron_rt_main(argc, argv, images);`, with the image of each
+ * pipeline stage (of the only one). Rank r is of stage r / (ranks / stages). The images of all
+ * stages agree in everything that is not a stage's own: sections SAVED, ALIASES, AXES and GROUPS are
+ * the same, as is the staging area, and each declares all inputs of the program. Returns the exit status:
  * 0, 1 for an error (a line on standard error), 2 for a wrong command line. */
-int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *image);
+int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *images);
 
 /* ============================ (c) what the compiler asks ============================ */
 

@@ -34,12 +34,16 @@ int64_t ranksOfJob() {
   return size;
 }
 
+/// Every rank is a stage of its own.
+BlockSizes sizesOf(int64_t ranks) { return {groups, ranks, ranks, 2}; }
+
 /// What a test does on each rank. `arena` is the rank's memory, in which operands must lie.
 using Body = std::function<void(Transport &transport, char *arena)>;
 
 void runOnThreads(const Body &body, double timeout) {
   int64_t ranks = ranksOfJob();
-  Arena memory(static_cast<int64_t>(SharedBlock::bytes(groups, ranks)));
+  BlockSizes sizes = sizesOf(ranks);
+  Arena memory(static_cast<int64_t>(SharedBlock::bytes(sizes)));
   SharedBlock &block = *reinterpret_cast<SharedBlock *>(memory.data());
   std::vector<std::unique_ptr<Arena>> arenas;
   std::vector<char *> data;
@@ -50,7 +54,7 @@ void runOnThreads(const Body &body, double timeout) {
   std::vector<std::thread> threads;
   for (int64_t rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      SharedMemoryTransport transport(block, rank, data, timeout);
+      SharedMemoryTransport transport(block, sizes, rank, data, timeout);
       body(transport, data[static_cast<size_t>(rank)]);
     });
   for (std::thread &thread : threads)
@@ -66,7 +70,7 @@ void onAllRanks(const Body &body, double timeout = 30) {
   if (std::getenv("GALVATRON_RT_TEST_MESSAGES"))
     transport = std::make_unique<MpiTransport>(timeout);
   else
-    transport = connectProcesses(&arena, "", groups, timeout);
+    transport = connectProcesses(&arena, "", sizesOf(ranksOfJob()), timeout);
   body(*transport, arena.data());
   MPI_Barrier(MPI_COMM_WORLD);
 }
@@ -186,6 +190,63 @@ TEST(Comm, GroupsAreApart) {
 }
 
 // A rank that does not come is named, with the collective and the axes, when the time is over.
+/// Every rank sends to every other one, two messages at a time, before it receives: nobody waits for a receiver.
+TEST(Comm, MessagesArriveInOrder) {
+  onAllRanks([&](Transport &transport, char *arena) {
+    int64_t own = transport.rank(), ranks = ranksOfJob();
+    std::vector<std::unique_ptr<Channel>> channels;
+    for (int64_t peer = 0; peer < ranks; ++peer)
+      channels.push_back(peer == own ? nullptr : transport.open(peer, peer));
+    for (int64_t round = 0; round < 20; ++round) {
+      // Sizes that differ, one of nothing.
+      int64_t counts[] = {round % 3 ? 1000 * round + 1 : 0, 3};
+      constexpr int64_t room = 32768;
+      float *out = reinterpret_cast<float *>(arena), *in = out + room * 2 * ranks;
+      for (int64_t peer = 0; peer < ranks; ++peer)
+        for (int64_t m = 0; m < 2 && peer != own; ++m) {
+          float *message = out + (peer * 2 + m) * room;
+          for (int64_t i = 0; i < counts[m]; ++i)
+            message[i] = elementOf(own * 5 + peer, i + round + m);
+          channels[static_cast<size_t>(peer)]->send("h", message, counts[m] * 4);
+        }
+      for (int64_t peer = 0; peer < ranks; ++peer)
+        for (int64_t m = 0; m < 2 && peer != own; ++m) {
+          in[counts[m]] = 77;
+          channels[static_cast<size_t>(peer)]->receive("h", in, counts[m] * 4);
+          for (int64_t i = 0; i < counts[m]; ++i)
+            ASSERT_EQ(in[i], elementOf(peer * 5 + own, i + round + m)) << "round " << round;
+          EXPECT_EQ(in[counts[m]], 77);
+        }
+      for (int64_t peer = 0; peer < ranks; ++peer)
+        for (int64_t m = 0; m < 2 && peer != own; ++m)
+          channels[static_cast<size_t>(peer)]->waitSent("h");
+    }
+  });
+}
+
+TEST(Comm, MissingMessageIsNamed) {
+  if (underMpirun())
+    GTEST_SKIP() << "a message that was given up cannot be taken back";
+  std::vector<std::string> errors(static_cast<size_t>(ranksOfJob()));
+  onAllRanks(
+      [&](Transport &transport, char *arena) {
+        try {
+          if (transport.rank() == 0)
+            transport.open(1, 1)->receive("h", arena, 4);
+          if (transport.rank() == 2) {
+            auto channel = transport.open(1, 1);
+            channel->send("g", arena, 4);
+            channel->waitSent("g");
+          }
+        } catch (const Error &e) {
+          errors[static_cast<size_t>(transport.rank())] = e.what();
+        }
+      },
+      0.3);
+  EXPECT_EQ(errors[0], "rank 1 did not send 'h' within 0.3 seconds");
+  EXPECT_EQ(errors[2], "rank 1 did not receive 'g' within 0.3 seconds");
+}
+
 TEST(Comm, MissingRankIsNamed) {
   if (underMpirun())
     GTEST_SKIP() << "an MPI collective that was given up cannot be taken back";

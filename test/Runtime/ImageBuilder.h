@@ -70,7 +70,8 @@ public:
   int64_t savedTensor(const std::string &name, int64_t kind, int64_t dtype, const Words &shape,
                       int64_t init = GALVATRON_RT_INIT_NORMAL) {
     saved.push_back(
-        {string(name), kind, dtype, static_cast<int64_t>(shape.size()), pool(shape), init});
+        {string(name), kind, dtype, static_cast<int64_t>(shape.size()), pool(shape), init,
+         kind == GALVATRON_RT_SAVED_TRAINABLE});
     return static_cast<int64_t>(saved.size()) - 1;
   }
 
@@ -103,17 +104,17 @@ public:
     int64_t frameBytes = functionRecords[static_cast<size_t>(fn)].frame_bytes;
     rows.push_back({GALVATRON_RT_ACTION_RUN, fn, microBatch, first,
                     static_cast<int64_t>(given.size()), frameBytes ? allocate(frameBytes) : -1, -1,
-                    string(name), -1, -1});
+                    string(name), -1, -1, -1});
   }
 
   void publish(std::vector<galvatron_rt_row_record> &rows, int64_t tensor, int64_t microBatch) {
     rows.push_back(
-        {GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, microBatch, 0, 0, -1, tensor, string("publish"), -1, -1});
+        {GALVATRON_RT_ACTION_PUBLISH_OUTPUT, -1, microBatch, 0, 0, -1, tensor, string("publish"), -1, -1, -1});
   }
 
   void publishGradients(std::vector<galvatron_rt_row_record> &rows) {
     rows.push_back(
-        {GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, string("gradients"), -1, -1});
+        {GALVATRON_RT_ACTION_PUBLISH_GRADIENTS, -1, -1, 0, 0, -1, -1, string("gradients"), -1, -1, -1});
   }
 
   /// The image of what was added so far; valid until the next call or change.

@@ -285,12 +285,71 @@ TEST(ImageTest, ChecksPieces) {
   EXPECT_EQ(with([](B &b) { b.splits = {{2, 0, 0}, {2, 1, 0}}; }),
             "program table: tensor 'w' is split twice along axis 'a'");
   EXPECT_EQ(with([](B &b) { b.config.staging_bytes = 12; }),
-            "program table: there are splits, staging of 12 bytes and staging group 0 of 1");
+            "program table: ranks have pieces, staging of 12 bytes and staging group 0 of 1");
   EXPECT_EQ(with([](B &b) { b.splits[0].axis = 1; }),
             "program table: the staging group lacks axis 'b', which splits 'w'");
   EXPECT_NE(with([](B &b) { b.config.staging_offset = b.config.arena_bytes; })
                 .find("the staging area"),
             std::string::npos);
+}
+
+TEST(ImageTest, ChecksMessages) {
+  using Row = galvatron_rt_row_record;
+  auto with = [](auto change) {
+    return complaint([&](B &b) {
+      b.axes = {{b.string("a"), 2}};
+      b.config.ranks = b.config.stages = 2;
+      b.config.stage = 1;
+      b.config.max_sent = 1;
+      b.groups = {{b.string("a"), b.pool({0}), 1}};
+      b.config.staging_group = 0;
+      b.config.staging_bytes = 64;
+      b.config.staging_offset = b.allocate(64);
+      int64_t first = static_cast<int64_t>(b.args.size());
+      b.args.push_back({b.allocate(64), 64, GALVATRON_RT_ACCESS_READ, GALVATRON_RT_F32, 0, 0, 0});
+      std::vector<Row> rows;
+      for (int64_t action : {GALVATRON_RT_ACTION_SEND, GALVATRON_RT_ACTION_WAIT_SENT,
+                             GALVATRON_RT_ACTION_RECEIVE})
+        rows.push_back({action, -1, -1, first, 1, -1, -1, b.string("h"), -1, -1, 0});
+      change(b, rows);
+      b.forwardRows.insert(b.forwardRows.end(), rows.begin(), rows.end());
+    });
+  };
+  auto contains = [](const std::string &text, const std::string &part) {
+    return text.find(part) != std::string::npos ? std::string() : text;
+  };
+  EXPECT_EQ(with([](B &, std::vector<Row> &) {}), "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows[2].peer = 1; }),
+                     "of stage 1 names stage 1 of 2"),
+            "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows[0].peer = 2; }),
+                     "of stage 1 names stage 2 of 2"),
+            "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows[0].n_args = 0; }),
+                     "has 0 args, a message has 1"),
+            "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows.erase(rows.begin()); }),
+                     "waits for a message to stage 0 that no row before it sends"),
+            "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows.erase(rows.begin() + 1); }),
+                     "the forward table ends with 1 messages to stage 0 that no row waits for"),
+            "");
+  EXPECT_EQ(contains(with([](B &, std::vector<Row> &rows) { rows.insert(rows.begin(), rows[0]); }),
+                     "is message 2 on its way to stage 0, max_sent is 1"),
+            "");
+  EXPECT_EQ(with([](B &b, std::vector<Row> &) { b.config.stage = 2; }),
+            "program table: it is of stage 2 of 2 with max_sent 1");
+  EXPECT_EQ(with([](B &b, std::vector<Row> &) {
+              b.axes = {{b.string("a"), 4}};
+              b.config.ranks = 4;
+            }),
+            "program table: the outermost axes have 4 points where there are 2 stages");
+  EXPECT_EQ(with([](B &b, std::vector<Row> &) {
+              b.axes.push_back({b.string("b"), 2});
+              b.config.ranks = 4;
+              b.groups[0].axes = b.pool({1});
+            }),
+            "program table: the staging group lacks axis 'a', which is of stages");
 }
 
 TEST(ImageTest, ChecksCollectives) {
@@ -304,7 +363,7 @@ TEST(ImageTest, ChecksCollectives) {
       b.args.push_back({in, 64, GALVATRON_RT_ACCESS_READ, GALVATRON_RT_F32, 0, 0, 0});
       b.args.push_back({out, bytes, GALVATRON_RT_ACCESS_WRITE, GALVATRON_RT_F32, 0, 0, 0});
       int64_t monoid = action == GALVATRON_RT_ACTION_ALL_REDUCE ? GALVATRON_RT_MONOID_SUM : -1;
-      b.trainRows.push_back({action, -1, -1, first, 2, -1, -1, b.string("all"), 0, monoid});
+      b.trainRows.push_back({action, -1, -1, first, 2, -1, -1, b.string("all"), 0, monoid, -1});
       change(b, b.trainRows.back(), b.args[b.args.size() - 2], b.args.back());
     });
   };

@@ -34,40 +34,38 @@ static std::string findModel(ModuleOp module, StringRef input) {
 }
 
 /// Writes the weights to `path`, from where they go to options.path.safetensors.
-static LogicalResult writeProgramWeights(rt::ProgramOp program, const ProgramOptions &options, const std::string &path) {
-  auto module = program->getParentOfType<ModuleOp>();
+static LogicalResult writeProgramWeights(ModuleOp module, const ProgramOptions &options, const std::string &path) {
   std::string model = findModel(module, options.input);
   auto reader = std::make_shared<InitializerReader>(model, module.getContext());
   WeightSources sources;
   sources.directory = llvm::sys::path::parent_path(model.empty() ? options.input : model).str();
   sources.readInitializer = [reader](Location loc, StringRef name) { return reader->read(loc, name); };
-  return writeWeights(program, sources, path, options.path + ".safetensors");
+  return writeWeights(module, sources, path, options.path + ".safetensors");
 }
 
-/// The table of the program that a lowered module holds.
-static FailureOr<ProgramImage> buildImage(ModuleOp module, const ProgramOptions &options) {
-  auto programs = module.getOps<rt::ProgramOp>();
-  assert(!programs.empty() && "the stage 'lowered' has a program");
+/// The tables of the program that a lowered module holds, those of each pipeline stage.
+static FailureOr<std::vector<ProgramImage>> buildImages(ModuleOp module, const ProgramOptions &options) {
+  assert(!module.getOps<rt::ProgramOp>().empty() && "the stage 'lowered' has a program");
   ProgramInfo info;
   info.modelName = llvm::sys::path::stem(options.input).str();
   info.randomSeed = options.randomSeed;
   info.cpuFeatures = cpuFeatures(options.cpu);
-  return buildProgramImage(*programs.begin(), info);
+  return buildProgramImages(module, info);
 }
 
 LogicalResult galvatron::printCode(ModuleOp module, const ProgramOptions &options, raw_ostream &os) {
-  FailureOr<ProgramImage> image = buildImage(module, options);
-  if (failed(image))
+  FailureOr<std::vector<ProgramImage>> images = buildImages(module, options);
+  if (failed(images))
     return failure();
-  addProgramImage(module, *image);
+  addProgramImages(module, *images);
   llvm::raw_null_ostream object;
   return emitObject(module, {options.cpu, &os}, object);
 }
 
 LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &options,
                                       const std::function<void(StringRef)> &done) {
-  FailureOr<ProgramImage> image = buildImage(module, options);
-  if (failed(image))
+  FailureOr<std::vector<ProgramImage>> images = buildImages(module, options);
+  if (failed(images))
     return failure();
   done("the program table");
   // An old program and its weights stay until there are new ones to take their place.
@@ -76,12 +74,12 @@ LogicalResult galvatron::writeProgram(ModuleOp module, const ProgramOptions &opt
   std::string linked = options.path + ".tmp", weights = linked + ".safetensors";
   llvm::FileRemover linkedRemover(linked), weightsRemover(weights);
   if (!options.randomSeed) {
-    if (failed(writeProgramWeights(*module.getOps<rt::ProgramOp>().begin(), options, weights)))
+    if (failed(writeProgramWeights(module, options, weights)))
       return failure();
     done("writing the weights");
   }
 
-  addProgramImage(module, *image);
+  addProgramImages(module, *images);
   SmallString<128> object;
   int descriptor;
   if (std::error_code error = llvm::sys::fs::createTemporaryFile("galvatron", "o", descriptor, object))

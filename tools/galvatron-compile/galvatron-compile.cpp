@@ -79,8 +79,13 @@ struct Options {
                                      cl::init(1), cl::cat(category)};
   cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together, each on its rows of the batch (default: 1)"),
                          cl::value_desc("N"), cl::init(1), cl::cat(category)};
+  cl::opt<int64_t> stages{"pp", cl::desc("Pipeline stages, each with its share of the blocks (default: 1)"), cl::value_desc("P"),
+                          cl::init(1), cl::cat(category)};
+  cl::opt<std::string> schedule{"schedule", cl::desc("Order of the micro-batches on a stage: 1f1b (default) runs a backward as soon as it "
+                                                     "can, gpipe all forwards first"),
+                                cl::value_desc("name"), cl::init("1f1b"), cl::cat(category)};
   cl::opt<int64_t> tensor{"tp", cl::desc("Ranks that share each block, by heads and hidden units (tensor parallelism; default: 1); the "
-                                         "other N/T split the batch"),
+                                         "other N/(P*T) split the batch"),
                           cl::value_desc("T"), cl::init(1), cl::cat(category)};
   cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
@@ -205,8 +210,13 @@ int Compilation::checkOptions() {
     return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
   if (ranks < 1 || ranks > maxRanks)
     return fail("--ranks=" + Twine(ranks) + ": wanted 1 to " + Twine(maxRanks));
-  if (tensor < 1 || ranks % tensor)
-    return fail("--tp=" + Twine(tensor) + ": wanted a divisor of the " + Twine(ranks) + " ranks (--ranks)");
+  if (stages < 1 || ranks % stages)
+    return fail("--pp=" + Twine(stages) + ": wanted a divisor of the " + Twine(ranks) + " ranks (--ranks)");
+  if (tensor < 1 || ranks / stages % tensor)
+    return fail("--tp=" + Twine(tensor) + ": wanted a divisor of the " + Twine(ranks / stages) + " ranks " +
+                (stages > 1 ? "of a stage (--ranks, --pp)" : "(--ranks)"));
+  if (schedule != "1f1b" && schedule != "gpipe")
+    return fail("--schedule=" + schedule + ": wanted 1f1b or gpipe");
   if (microBatches < 1)
     return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
   if (threads.getNumOccurrences() && (threads < 1 || threads > maxThreads))
@@ -223,6 +233,8 @@ int Compilation::checkOptions() {
   pipelineOptions.loss = loss;
   pipelineOptions.optimizer = optimizer;
   pipelineOptions.ranks = ranks;
+  pipelineOptions.stages = stages;
+  pipelineOptions.schedule = schedule;
   pipelineOptions.tensor = tensor;
   pipelineOptions.microBatches = microBatches;
   pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / ranks);
@@ -234,7 +246,8 @@ int Compilation::checkOptions() {
 int Compilation::checkStage(Stage stage) {
   const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
                                                           {aliases, Stage::Imported}, {loss, Stage::Training},
-                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {tensor, Stage::Planned}, {microBatches, Stage::Planned},
+                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {stages, Stage::Planned},
+                                                          {tensor, Stage::Planned}, {schedule, Stage::Scheduled}, {microBatches, Stage::Planned},
                                                           {threads, Stage::Lowered}};
   for (const auto &[option, when] : decided)
     if (option.getNumOccurrences() && when <= stage)
@@ -348,7 +361,8 @@ int Compilation::run() {
     auto programs = module->getOps<rt::ProgramOp>();
     if (programs.empty())
       return fail("--print-memory needs the stage 'lowered', not '" + emitStage + "'");
-    printMemoryReport(*programs.begin(), wanted && output.empty() ? errs() : outs());
+    for (rt::ProgramOp program : programs)
+      printMemoryReport(program, wanted && output.empty() ? errs() : outs());
   }
   return wanted ? print(*module) : writeProgram(*module);
 }

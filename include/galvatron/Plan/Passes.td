@@ -23,14 +23,16 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     ```
 
     The batch is the first dimension of the first input, "hyper" apart, that has more than one row; ranks and micro-batches divide it.
-    Ranks are a mesh whose axes are prime factors of their number: first those over which the batch is split, then those that
-    share each block (`tensor`). What these split is what a block's inputs and results do not have: heads, the hidden size of an
+    Ranks are a mesh whose axes are prime factors of their number: first those of the stages, then those over which the batch is split,
+    then those that share each block (`tensor`). Stages have nearly equal numbers of the blocks that the model repeats, earlier
+    ones more; what stands before the first block is on the first stage, anything else where the block before it is. What these split is what a block's inputs and results do not have: heads, the hidden size of an
     MLP. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that which more
     parameters have, if its size allows.
   }];
   let options = [
     Option<"ranks", "ranks", "int64_t", "1", "Ranks that run the step together.">,
     Option<"tensor", "tensor", "int64_t", "1", "Ranks that share each block (tensor parallelism); they divide the ranks.">,
+    Option<"stages", "stages", "int64_t", "1", "Pipeline stages; they divide the ranks.">,
     Option<"microBatches", "micro-batches", "int64_t", "1", "Micro-batches in a step; they divide the batch.">
   ];
   let dependentDialects = ["::galvatron::dist::DistDialect"];

@@ -6,12 +6,15 @@
 include "mlir/Pass/PassBase.td"
 
 def PipeSplitPass : Pass<"pipe-split", "::mlir::ModuleOp"> {
-  let summary = "makes the steps of one stage lists of calls, numbered and with a phase";
+  let summary = "makes the steps lists of calls, on stages, numbered and with a phase";
   let description = [{
     A function with moves between ranks inside is cut there: its parts run one after the other, as one call, and the moves
     stand between them. Arithmetic between the calls of a step moves into functions, and every call gets `pipe.call` (its number; a
     backward has the number of its forward) and `pipe.phase`: prepare and finish run once a step, forward and
-    backward for each micro-batch. All calls have stage 0 as yet.
+    backward for each micro-batch.
+
+    With several stages every op gets a stage (`dist.stage`); calls with a strategy have one. Others run where their results are
+    needed, or once and their results are sent, whatever sends fewer bytes. What one stage makes and another reads is a `pipe.transfer`.
 
     ```mlir
     // before
@@ -24,11 +27,14 @@ def PipeSplitPass : Pass<"pipe-split", "::mlir::ModuleOp"> {
 }
 
 def PipeSchedulePass : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
-  let summary = "writes each step as a table of rows in the order of execution";
+  let summary = "writes each step as tables of rows in the order of execution";
   let description = [{
-    `@step` becomes the table `@train` and `@forward` the table `@forward`. What is prepared comes first; then each
-    micro-batch runs its forwards and its backwards before the next begins, so that what is kept dies early; then
-    the updates. What sums over the micro-batches accumulates in place: the first contribution is written by the
+    `@step` becomes the table `@train` and `@infer` the table `@forward`; with several stages each has one of each
+    (`@train.stage0`, ...). What is prepared comes first; then the micro-batches in the order of the schedule: all forwards
+    and then all backwards (`gpipe`), or a backward as soon as it can be (`1f1b`), which on the last stage, or the only one,
+    means that each micro-batch runs its forwards and its backwards before the next begins, so that what is kept dies early;
+    then the updates. A transfer becomes a `pipe.send` on one stage, which does not wait, and a `pipe.receive` on the other; a
+    `pipe.wait` stands where the next value would be sent the same way. What sums over the micro-batches accumulates in place: the first contribution is written by the
     function as it is, the others by a variant that takes the running sum as an argument (`nn.accumulates`).
 
     ```mlir
@@ -43,6 +49,7 @@ def PipeSchedulePass : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
     %g1 = pipe.run @block.backward.accumulate(%x1, %g0) backward(0) micro_batch(1) : ...
     ```
   }];
+  let options = [Option<"schedule", "schedule", "std::string", "\"1f1b\"", "Order of the micro-batches: gpipe or 1f1b.">];
   let dependentDialects = ["::galvatron::pipe::PipeDialect"];
 }
 
@@ -53,6 +60,9 @@ def PipeVerifySchedulePass : Pass<"pipe-verify-schedule", "::mlir::ModuleOp"> {
     same call and micro-batch; every result is used, by a row or by an output; a value that is accumulated into is not used
     by a later row; a running sum that is read once a step has a contribution of every micro-batch; a
     parameter is stored once, after its last read.
+
+    The tables of all stages of a step fit together: each message is received, in the order of sending, and waited for; no
+    stages wait for each other in a circle, even if a message takes no memory on its way.
   }];
 }
 

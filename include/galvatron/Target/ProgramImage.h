@@ -25,12 +25,12 @@ struct ProgramImage {
   std::vector<std::string> functions;
 };
 
-/// Serialises a program whose memory is planned, and checks the image as the runtime will.
-mlir::FailureOr<ProgramImage> buildProgramImage(rt::ProgramOp program, const ProgramInfo &info);
+/// Serialises the programs of all stages, whose memory is planned, in their order, and checks the images as the runtime will.
+mlir::FailureOr<std::vector<ProgramImage>> buildProgramImages(mlir::ModuleOp module, const ProgramInfo &info);
 
-/// Puts the image and `main` into the module as LLVM globals and removes what is not LLVM: what is left can be made an
+/// Puts the images and `main` into the module as LLVM globals and removes what is not LLVM: what is left can be made an
 /// object file.
-void addProgramImage(mlir::ModuleOp module, const ProgramImage &image);
+void addProgramImages(mlir::ModuleOp module, llvm::ArrayRef<ProgramImage> images);
 
 } // namespace galvatron
 

@@ -22,7 +22,7 @@ struct WeightSources {
 
 /// Writes the saved tensors of the program's parameters and constants to a safetensors file, in the shapes of the PyTorch
 /// model. At most one tensor is in memory at a time. A failure leaves no file. Errors call the file `name`.
-mlir::LogicalResult writeWeights(rt::ProgramOp program, const WeightSources &sources, llvm::StringRef path,
+mlir::LogicalResult writeWeights(mlir::ModuleOp module, const WeightSources &sources, llvm::StringRef path,
                                  llvm::StringRef name);
 
 } // namespace galvatron

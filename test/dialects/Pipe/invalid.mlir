@@ -2,9 +2,9 @@
 
 pipe.table @train stage(0) micro_batches(1) {
   // table C1
-  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect}}
+  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect, transfers apart}}
   %c = nn.constant dense<1.0> : tensor<f32>
-  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect}}
+  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect, transfers apart}}
   "of.no"() : () -> ()
 }
 

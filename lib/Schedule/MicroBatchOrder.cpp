@@ -1,0 +1,28 @@
+//===- MicroBatchOrder.cpp ------------------------------------------------===//
+
+#include "MicroBatchOrder.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace llvm;
+using namespace galvatron;
+
+std::optional<PipelineSchedule> galvatron::parsePipelineSchedule(StringRef name) {
+  return StringSwitch<std::optional<PipelineSchedule>>(name)
+      .Case("gpipe", PipelineSchedule::GPipe)
+      .Case("1f1b", PipelineSchedule::OneFOneB)
+      .Default(std::nullopt);
+}
+
+SmallVector<StageWork> galvatron::orderMicroBatches(PipelineSchedule schedule, int64_t stage, int64_t stages, int64_t microBatches) {
+  // How many forwards a stage runs before its first backward, beside the one that belongs to it.
+  int64_t ahead = schedule == PipelineSchedule::GPipe ? microBatches : std::min(stages - 1 - stage, microBatches);
+  SmallVector<StageWork> work;
+  for (int64_t m = 0; m < microBatches + ahead; ++m) {
+    if (m < microBatches)
+      work.push_back({false, m});
+    if (m >= ahead)
+      work.push_back({true, m - ahead});
+  }
+  return work;
+}

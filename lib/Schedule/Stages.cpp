@@ -1,0 +1,325 @@
+//===- Stages.cpp ---------------------------------------------------------===//
+
+#include "Stages.h"
+
+#include "llvm/ADT/MapVector.h"
+#include <set>
+
+using namespace mlir;
+using namespace galvatron;
+
+namespace {
+
+using StageSet = std::set<int64_t>;
+
+int64_t bytesOf(Value value) {
+  RankedTensorType type = nn::tensorType(value);
+  return type.getNumElements() * std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
+}
+
+bool isFixed(Operation *op) { return isa<func::CallOp>(op) && op->hasAttr(dist::strategyAttrName); }
+
+bool isMove(Operation *op) { return isa<dist::DistDialect>(op->getDialect()); }
+
+/// The stages that hand out a result of a step.
+StageSet stagesOfOutput(func::FuncOp step, unsigned number, int64_t stages) {
+  auto name = step.getResultAttrOfType<StringAttr>(number, "nn.name");
+  bool isScalar = name && (name.getValue() == "loss" || name.getValue() == "grad_norm");
+  StageSet all;
+  for (int64_t stage = isScalar ? 0 : stages - 1; stage < stages; ++stage)
+    all.insert(stage);
+  return all;
+}
+
+/// Where values of a step are made; what is made of inputs alone can be made anywhere, and has no home.
+class Homes {
+public:
+  explicit Homes(func::FuncOp step);
+  std::optional<int64_t> of(Value value) const {
+    auto found = homes.find(value);
+    return found == homes.end() ? std::nullopt : std::optional(found->second);
+  }
+  /// The stages of the calls of the plan that read a parameter, or moves of it.
+  llvm::MapVector<Attribute, StageSet> readers;
+
+private:
+  DenseMap<Value, int64_t> homes;
+};
+
+Homes::Homes(func::FuncOp step) {
+  for (auto read : step.front().getOps<nn::GetParameterOp>()) {
+    SmallVector<Value> copies{read.getResult()};
+    StageSet stages;
+    while (!copies.empty())
+      for (Operation *user : copies.pop_back_val().getUsers()) {
+        if (isFixed(user))
+          stages.insert(user->getAttrOfType<IntegerAttr>(dist::stageAttrName).getInt());
+        else if (isMove(user))
+          copies.push_back(user->getResult(0));
+      }
+    if (stages.empty())
+      continue;
+    homes[read.getResult()] = *stages.begin();
+    readers[read.getParameterAttr()].insert(stages.begin(), stages.end());
+  }
+  for (Operation &op : step.front()) {
+    std::optional<int64_t> home;
+    if (isFixed(&op)) {
+      home = op.getAttrOfType<IntegerAttr>(dist::stageAttrName).getInt();
+    } else {
+      // That of the largest operand: it stays where it is.
+      int64_t most = -1;
+      for (Value operand : op.getOperands())
+        if (std::optional<int64_t> other = of(operand); other && bytesOf(operand) > most) {
+          home = other;
+          most = bytesOf(operand);
+        }
+    }
+    if (home)
+      for (Value result : op.getResults())
+        homes.try_emplace(result, *home);
+  }
+}
+
+/// What a tree of additions adds up, from the left.
+void collectAddends(Value sum, SmallVectorImpl<Value> &addends, bool isRoot = true) {
+  auto add = sum.getDefiningOp<nn::AddOp>();
+  if (!add || !(isRoot || sum.hasOneUse())) {
+    addends.push_back(sum);
+    return;
+  }
+  collectAddends(add.getLhs(), addends, false);
+  collectAddends(add.getRhs(), addends, false);
+}
+
+using Groups = llvm::MapVector<int64_t, SmallVector<Value>>;
+
+Groups groupByHome(ArrayRef<Value> values, const Homes &homes) {
+  Groups groups;
+  for (Value value : values)
+    groups[homes.of(value).value_or(-1)].push_back(value);
+  return groups;
+}
+
+Value addUp(OpBuilder &builder, Location loc, ArrayRef<Value> values) {
+  Value sum = values.front();
+  for (Value value : values.drop_front())
+    sum = builder.create<nn::AddOp>(loc, sum.getType(), sum, value);
+  return sum;
+}
+
+void eraseUnusedAdditions(func::FuncOp step) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(step.front())))
+    if (isa<nn::AddOp>(op) && op.use_empty())
+      op.erase();
+}
+
+/// Decides where each op runs.
+class Placement {
+public:
+  Placement(func::FuncOp step, int64_t stages) : step(step), stages(stages), homes(step), lives(homes.readers) {
+    size_t before;
+    do {
+      before = countLives();
+      findRuns();
+    } while (countLives() != before);
+  }
+
+  const StageSet &stagesOf(Operation *op) const { return runs.find(op)->second; }
+
+private:
+  size_t countLives() const {
+    size_t count = 0;
+    for (auto &[name, where] : lives)
+      count += where.size();
+    return count;
+  }
+  void findRuns();
+  StageSet decide(Operation *op);
+  bool isAvailable(Value value, int64_t stage) const;
+
+  func::FuncOp step;
+  int64_t stages;
+  Homes homes;
+  llvm::MapVector<Attribute, StageSet> lives; ///< where each parameter is
+  DenseMap<Value, StageSet> needs;
+  DenseMap<Operation *, StageSet> runs;
+};
+
+/// From the end on: where results are needed says where an op runs, and that where its operands are needed.
+void Placement::findRuns() {
+  needs.clear();
+  for (Operation &op : llvm::reverse(step.front())) {
+    if (auto result = dyn_cast<func::ReturnOp>(op)) {
+      for (OpOperand &use : op.getOpOperands()) {
+        StageSet where = stagesOfOutput(step, use.getOperandNumber(), stages);
+        needs[use.get()].insert(where.begin(), where.end());
+      }
+      runs[&op] = {};
+      continue;
+    }
+    StageSet where;
+    if (isFixed(&op))
+      where = {op.getAttrOfType<IntegerAttr>(dist::stageAttrName).getInt()};
+    else if (auto set = dyn_cast<nn::SetParameterOp>(op))
+      where = lives[set.getParameterAttr()];
+    else if (auto gradient = dyn_cast<nn::GradientOp>(op)) // handed out once
+      where = lives[gradient.getParameterAttr()].empty() ? StageSet{0} : StageSet{*lives[gradient.getParameterAttr()].begin()};
+    else
+      where = decide(&op);
+    if (auto read = dyn_cast<nn::GetParameterOp>(op))
+      lives[read.getParameterAttr()].insert(where.begin(), where.end());
+    for (Value operand : op.getOperands())
+      needs[operand].insert(where.begin(), where.end());
+    runs[&op] = std::move(where);
+  }
+}
+
+bool Placement::isAvailable(Value value, int64_t stage) const {
+  if (auto read = value.getDefiningOp<nn::GetParameterOp>()) {
+    auto found = homes.readers.find(read.getParameterAttr());
+    return found == homes.readers.end() || found->second.count(stage);
+  }
+  std::optional<int64_t> home = homes.of(value);
+  return !home || *home == stage;
+}
+
+StageSet Placement::decide(Operation *op) {
+  StageSet wanted;
+  for (Value result : op->getResults())
+    wanted.insert(needs[result].begin(), needs[result].end());
+  std::optional<int64_t> home = op->getNumResults() ? homes.of(op->getResult(0)) : std::nullopt;
+  if (wanted.empty())
+    return {home.value_or(0)};
+  if (!home || isa<nn::GetParameterOp>(op) || (wanted.size() == 1 && *wanted.begin() == *home))
+    return wanted;
+  if (isCompletedOverTime(op) || isAccumulation(op))
+    return {*home};
+  auto missing = [&](int64_t stage) {
+    int64_t bytes = 0;
+    for (Value operand : op->getOperands())
+      bytes += isAvailable(operand, stage) ? 0 : bytesOf(operand);
+    return bytes;
+  };
+  int64_t everywhere = 0, once = missing(*home);
+  for (int64_t stage : wanted) {
+    everywhere += missing(stage);
+    if (stage != *home)
+      for (Value result : op->getResults())
+        once += needs[result].count(stage) ? bytesOf(result) : 0;
+  }
+  // What ranks say to each other they say once.
+  bool isRepeated = isMove(op) ? everywhere < once : everywhere <= once;
+  return isRepeated ? wanted : StageSet{*home};
+}
+
+} // namespace
+
+bool galvatron::isAccumulation(Operation *op) {
+  if (!isa<nn::AddOp>(op) || op->use_empty())
+    return false;
+  return llvm::all_of(op->getUsers(), [](Operation *user) {
+    auto reduce = dyn_cast<dist::AllReduceOp>(user);
+    return reduce ? isOverTime(reduce) && reduce.getMonoid() == dist::Monoid::Sum : isAccumulation(user);
+  });
+}
+
+void galvatron::groupSumsByStage(func::FuncOp step, int64_t stages) {
+  if (stages == 1)
+    return;
+  // What is added up over time.
+  Homes homes(step);
+  for (auto reduce : llvm::make_early_inc_range(step.front().getOps<dist::AllReduceOp>())) {
+    if (!isOverTime(reduce) || reduce.getMonoid() != dist::Monoid::Sum)
+      continue;
+    SmallVector<Value> addends;
+    collectAddends(reduce.getValue(), addends);
+    Groups groups = groupByHome(addends, homes);
+    if (groups.size() < 2)
+      continue;
+    OpBuilder builder(reduce);
+    SmallVector<Value> totals;
+    for (auto &[home, values] : groups)
+      totals.push_back(builder.create<dist::AllReduceOp>(reduce.getLoc(), reduce.getType(), reduce.getMonoidAttr(),
+                                                         addUp(builder, reduce.getLoc(), values), reduce.getMeshAttr(),
+                                                         reduce.getAxes()));
+    reduce.replaceAllUsesWith(addUp(builder, reduce.getLoc(), totals));
+    reduce.erase();
+  }
+  eraseUnusedAdditions(step);
+  // All other sums.
+  Homes after(step);
+  for (auto root : llvm::make_early_inc_range(step.front().getOps<nn::AddOp>())) {
+    if (isAccumulation(root) || (root->hasOneUse() && isa<nn::AddOp>(*root->user_begin())))
+      continue;
+    SmallVector<Value> addends;
+    collectAddends(root, addends);
+    Groups groups = groupByHome(addends, after);
+    if (groups.size() < 2 || groups.size() == addends.size())
+      continue;
+    OpBuilder builder(root);
+    SmallVector<Value> sums;
+    for (auto &[home, values] : groups)
+      sums.push_back(addUp(builder, root.getLoc(), values));
+    root.replaceAllUsesWith(addUp(builder, root.getLoc(), sums));
+  }
+  eraseUnusedAdditions(step);
+}
+
+void galvatron::placeOnStages(func::FuncOp step, int64_t stages) {
+  if (stages == 1)
+    return;
+  Placement placement(step, stages);
+  DenseMap<std::pair<Value, int64_t>, Value> valueOn; // as a stage has it
+  DenseMap<Operation *, Operation *> lastTransfer;    // of what an op makes
+  OpBuilder builder(step.getContext());
+  int64_t transfers = 0;
+  auto lookup = [&](Value value, int64_t stage) -> Value {
+    if (isa<BlockArgument>(value))
+      return value;
+    Value &found = valueOn[{value, stage}];
+    if (found)
+      return found;
+    Operation *maker = value.getDefiningOp();
+    int64_t from = *placement.stagesOf(maker).begin();
+    Operation *&last = lastTransfer[maker];
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointAfter(last ? last : maker);
+    auto transfer = builder.create<pipe::TransferOp>(value.getLoc(), value.getType(), value, transfers++, from, stage);
+    last = transfer;
+    return valueOn[{value, stage}] = transfer.getResult();
+  };
+  SmallVector<Operation *> ops;
+  for (Operation &op : step.front())
+    ops.push_back(&op);
+  for (Operation *op : ops) {
+    if (isa<func::ReturnOp>(op)) {
+      for (OpOperand &use : op->getOpOperands())
+        for (int64_t stage : stagesOfOutput(step, use.getOperandNumber(), stages))
+          lookup(use.get(), stage);
+      continue;
+    }
+    // The op itself runs on the first of its stages, copies of it on the others.
+    StageSet where = placement.stagesOf(op);
+    SmallVector<Value> operands(op->getOperands());
+    Operation *last = op;
+    for (int64_t stage : where) {
+      Operation *own = op;
+      if (stage != *where.begin()) {
+        builder.setInsertionPointAfter(last);
+        own = last = builder.clone(*op);
+      }
+      own->setAttr(dist::stageAttrName, builder.getI64IntegerAttr(stage));
+      for (auto [result, copy] : llvm::zip_equal(op->getResults(), own->getResults()))
+        valueOn[{result, stage}] = copy;
+      for (auto [number, operand] : llvm::enumerate(operands))
+        own->setOperand(number, lookup(operand, stage));
+    }
+  }
+  // All stages hand out their gradients together: none may wait then for what another sends later.
+  SmallVector<pipe::TransferOp> all(step.front().getOps<pipe::TransferOp>());
+  SmallVector<nn::GradientOp> gradients(step.front().getOps<nn::GradientOp>());
+  for (nn::GradientOp gradient : gradients)
+    if (!all.empty() && gradient->isBeforeInBlock(all.back()))
+      gradient->moveAfter(all.back());
+}
