@@ -62,7 +62,7 @@ void WeightsSaver::addParts(const galvatron_rt_view_record &view, const void *da
 WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
     : context(context), parts(context.image.saved.size()), isSplit(context.image.saved.size(), context.image.config().stages > 1) {
   const Image &image = context.image;
-  if (image.config().staging_group >= 0) {
+  if (image.hasPieces()) {
     buffer = context.arena.data() + image.config().staging_offset;
     bufferBytes = image.config().staging_bytes;
   } else {

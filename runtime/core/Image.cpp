@@ -462,7 +462,7 @@ void Image::checkSplits() const {
 
 void Image::checkStaging() const {
   const galvatron_rt_config_record &c = config();
-  if (splits.size() == 0 && c.stages == 1)
+  if (!hasPieces())
     return;
   if (!inRange(c.staging_group, groups.size()) || c.staging_bytes < 8 || c.staging_bytes % 8)
     bad("ranks have pieces, staging of ", c.staging_bytes, " bytes and staging group ",

@@ -79,6 +79,8 @@ public:
 
   /// The shape of a tensor of which ranks may have pieces.
   std::vector<int64_t> wholeShape(int64_t tensor) const;
+  /// Whether some rank lacks a part of some parameter: these are saved through the staging area.
+  bool hasPieces() const { return !splits.empty() || config().stages > 1; }
   /// How many of the axes, from the outermost on, are those of stages.
   int64_t stageAxes() const;
   /// Where the piece of the rank with these coordinates begins in the saved tensor of a view.

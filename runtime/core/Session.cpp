@@ -24,7 +24,7 @@ static Options optionsOf(int64_t rank, Options options, const galvatron_rt_image
     return options;
   }
   int64_t group = image.config().staging_group;
-  bool helps = group >= 0 && image.members(group, rank).front() == 0;
+  bool helps = image.hasPieces() && image.members(group, rank).front() == 0;
   if (!helps)
     options.save = options.saveGradients = "";
   options.log = "";

@@ -38,7 +38,7 @@ TEST(ImageTest, ChecksTheHeader) {
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.magic = 7; }),
             "program table: magic is 7, wanted 1414682183");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.version = 99; }),
-            "program table: version is 99, this runtime reads 2");
+            "program table: version is 99, this runtime reads 3");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.size = 8; }), "program table: size is 8, wanted 64");
   EXPECT_EQ(imageComplaint([](I &i, B &) {
               --i.n_strings;
@@ -63,7 +63,7 @@ TEST(ImageTest, ChecksTheSections) {
   EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[5] = 1; }),
             "program table: two sections of kind 1");
   EXPECT_EQ(imageComplaint([](I &, B &b) { b.words[2] = 3; }),
-            "program table: records of section config have 3 words, this runtime reads 21");
+            "program table: records of section config have 3 words, this runtime reads 23");
   EXPECT_NE(
       imageComplaint([](I &, B &b) { b.words[8] = int64_t(1) << 62; }).find("does not fit into"),
       std::string::npos);
