@@ -185,6 +185,9 @@ static FailureOr<int64_t> countRanks(Operation *row, SymbolTableCollection &symb
     return failure();
   if (axes.empty() || galvatron::dist::hasTime(axes))
     return row->emitOpError("is over ") << axes << "; a row is over axes of ranks";
+  for (Attribute stage : mesh->getAxisNames().getValue().take_front(mesh->getNumStageAxes()))
+    if (llvm::is_contained(axes, stage))
+      return row->emitOpError("is over ") << stage << ", an axis of stages, which run other tables";
   return mesh->getAxesSize(axes);
 }
 

@@ -225,7 +225,7 @@ def Pipe_AllReduceOp : Pipe_SymbolRow<"all_reduce", [Pure, AllTypesMatch<["value
     %g = pipe.all_reduce sum %part over @mesh ["a"] : tensor<64x64xf32>
     %y = pipe.all_reduce sum %part over @mesh ["b"] micro_batch(0) : tensor<4x32x64xf32>
     ```
-    C1: the mesh has the axes, none of which is time. C2: the elements are numbers.
+    C1: the mesh has the axes, none of which is time or of stages. C2: the elements are numbers.
   }];
   let arguments = (ins Pipe_MonoidAttr:$monoid, Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
                        OptionalAttr<Pipe_MicroBatch>:$micro_batch);
@@ -243,7 +243,7 @@ def Pipe_AllGatherOp : Pipe_SymbolRow<"all_gather", [Pure]> {
     ```mlir
     %all = pipe.all_gather %mine over @mesh ["a"] micro_batch(0) : tensor<4x32xf32> -> tensor<8x32xf32>
     ```
-    C1: the mesh has the axes, none of which is time. C2: the types differ in one dimension, by their sizes. C3: dimensions before
+    C1: the mesh has the axes, none of which is time or of stages. C2: the types differ in one dimension, by their sizes. C3: dimensions before
     it have size one.
   }];
   let arguments = (ins Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,

@@ -1,6 +1,7 @@
 //===- PrintCommunication.cpp - What crosses the links in a step ----------===//
 
 #include "Layouts.h"
+#include "dialects/Pipe/Pipe.h"
 #include "galvatron/Partition/Passes.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -16,12 +17,19 @@ namespace galvatron {
 
 namespace {
 
-/// A collective: "all_reduce sum over ["a"]", and the bytes that each rank brings. Nothing for other ops, for moves over time and for
+/// A collective: "all_reduce sum over ["a"]", and the bytes that each rank brings; or a message between stages. Nothing for other ops, for moves over time and for
 /// slices, for which no byte crosses a link.
 std::optional<std::pair<std::string, int64_t>> describe(Operation *op) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   ArrayAttr axes;
+  auto bytesOf = [](RankedTensorType type) {
+    return type.getNumElements() * std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
+  };
+  if (auto transfer = dyn_cast<pipe::TransferOp>(op)) {
+    stream << "message from stage " << transfer.getFrom() << " to stage " << transfer.getTo();
+    return std::pair(text, bytesOf(transfer.getType()));
+  }
   if (auto reduce = dyn_cast<dist::AllReduceOp>(op)) {
     axes = reduce.getAxes();
     stream << "all_reduce " << dist::stringifyMonoid(reduce.getMonoid());
@@ -32,24 +40,33 @@ std::optional<std::pair<std::string, int64_t>> describe(Operation *op) {
   if (!axes || dist::hasTime(axes))
     return std::nullopt;
   stream << " over " << axes;
-  RankedTensorType type = nn::tensorType(op->getOperand(0));
-  return std::pair(text, type.getNumElements() * std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1));
+  return std::pair(text, bytesOf(nn::tensorType(op->getOperand(0))));
 }
 
 /// Counts the collectives of one step.
 class Communication {
 public:
-  Communication(func::FuncOp step, int64_t microBatches) : step(step), microBatches(microBatches) { count(); }
+  Communication(func::FuncOp step, dist::MeshOp mesh)
+      : step(step), microBatches(mesh.getMicroBatches()), stages(mesh.getStages()) {
+    count();
+  }
 
   void print() {
-    int64_t times = 0, bytes = 0;
+    std::pair<int64_t, int64_t> collectives, messages; // times and bytes
     for (const auto &[line, number] : lines) {
       const auto &[what, where, size] = line;
       step.emitRemark() << what << " in @" << where << ": " << size << " bytes, " << number << " times a step";
-      times += number;
-      bytes += number * size;
+      auto &[allTimes, allBytes] = StringRef(what).starts_with("message") ? messages : collectives;
+      allTimes += number;
+      allBytes += number * size;
     }
-    step.emitRemark() << "a step has " << times << " collectives, to which each rank brings " << bytes << " bytes";
+    if (stages == 1) {
+      step.emitRemark() << "a step has " << collectives.first << " collectives, to which each rank brings " << collectives.second << " bytes";
+      return;
+    }
+    step.emitRemark() << "a step has " << collectives.first << " collectives on all stages together, to which a rank of each brings "
+                      << collectives.second << " bytes, and " << messages.first << " messages of " << messages.second
+                      << " bytes between a rank of each";
   }
 
 private:
@@ -79,7 +96,7 @@ private:
   }
 
   func::FuncOp step;
-  int64_t microBatches;
+  int64_t microBatches, stages;
   using Line = std::tuple<std::string, std::string, int64_t>; // collective, function, bytes
   llvm::MapVector<Line, int64_t, std::map<Line, unsigned>> lines; ///< how often
 };
@@ -90,7 +107,7 @@ class DistPrintCommunication : public galvatron::impl::DistPrintCommunicationPas
     if (failed(mesh))
       return signalPassFailure();
     for (func::FuncOp step : getSteps(getOperation()))
-      Communication(step, mesh->getMicroBatches()).print();
+      Communication(step, *mesh).print();
     markAllAnalysesPreserved();
   }
 };

@@ -77,7 +77,6 @@ public:
   void waitSent(const char *name) override {
     for (MPI_Request &request : sent.front())
       await(request, timeout, [&] {
-        // untested: a message that was given up leaves MPI, and the tests after it, undefined
         fail("rank ", peer, " did not receive '", name, "' within ", timeout, " seconds");
       });
     sent.pop_front();
@@ -89,7 +88,6 @@ public:
       MPI_Irecv(static_cast<char *>(data) + first, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD,
                 &request);
       await(request, timeout, [&] {
-        // untested: as above
         fail("rank ", peer, " did not send '", name, "' within ", timeout, " seconds");
       });
     });

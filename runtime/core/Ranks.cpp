@@ -94,7 +94,7 @@ void runAsThreads(const galvatron_rt_image *images, const Options &options,
       guarded([&] {
         SharedMemoryTransport transport(block, sizes, rank, arenas, options.timeout);
         session->join(transport);
-        session->announce();
+        session->announce(images);
         session->run();
       });
     // A peer may still read this rank's arena.
@@ -130,7 +130,7 @@ void runAsProcess(const galvatron_rt_image *images, const Options &options,
   try {
     if (transport)
       session->join(*transport);
-    session->announce();
+    session->announce(images);
     session->run();
   } catch (const std::exception &e) {
     if (transport)

@@ -110,7 +110,7 @@ void Session::publishOutput(int64_t index, int64_t microBatch) {
     outputs->writeAt(entry, (o * pieces + microBatch) * chunk, from + o * chunk, chunk);
 }
 
-void Session::announce() const {
+void Session::announce(const galvatron_rt_image *images) const {
   if (context.rank != 0)
     return;
   const galvatron_rt_config_record &config = image.config();
@@ -118,9 +118,14 @@ void Session::announce() const {
   for (const galvatron_rt_saved_record &saved : image.saved)
     if (saved.kind != GALVATRON_RT_SAVED_CONSTANT)
       parameters += elementCount(image.dims(saved), "a saved tensor");
-  std::printf("%s: %lld parameters, %lld bytes for tensors, %lld %s\n",
+  std::string bytes = concat(context.arena.size(), " bytes for tensors");
+  if (config.stages > 1)
+    bytes += " on a rank of stage 0";
+  for (int64_t stage = 1; stage < config.stages; ++stage)
+    bytes += concat(", ", Image(images + stage).config().arena_bytes, " of stage ", stage);
+  std::printf("%s: %lld parameters, %s, %lld %s\n",
               *image.string(config.model_name) ? image.string(config.model_name) : "model",
-              static_cast<long long>(parameters), static_cast<long long>(context.arena.size()),
+              static_cast<long long>(parameters), bytes.c_str(),
               static_cast<long long>(config.threads), config.threads == 1 ? "thread" : "threads");
   std::fflush(stdout);
 }

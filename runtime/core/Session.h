@@ -23,7 +23,7 @@ public:
   void join(Transport &transport) { context.join(transport); }
 
   /// Says on standard output what is about to run.
-  void announce() const;
+  void announce(const galvatron_rt_image *images) const;
   /// Runs the steps; rank 0 writes what was asked for. Throws an Error.
   void run();
 

@@ -55,3 +55,19 @@ pipe.table @train stage(0) micro_batches(2) {
   // expected-error@+1 {{cuts a scalar into micro-batches}}
   %x = pipe.input "x" micro_batch(0) : tensor<f32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) stages(2) micro_batches(1)
+// expected-error@+1 {{is of stage 2, but the mesh has 2}}
+pipe.table @train.stage2 stage(2) micro_batches(1) {
+}
+
+// -----
+
+// expected-error@+1 {{stage 1 of 2 has no table}}
+module {
+  dist.mesh @mesh("a" = 2) stages(2) micro_batches(1)
+  pipe.table @train.stage0 stage(0) micro_batches(1) {
+  }
+}

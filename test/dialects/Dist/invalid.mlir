@@ -182,3 +182,8 @@ dist.mesh @mesh("a" = 2) micro_batches(2)
 // split C1
 // expected-error@+1 {{split of input 1, dimension 0 is over [2], which is no list of axis names}}
 dist.strategy @s0 on @mesh {tensor = ["a"]} splits [#dist.split<input 1, dim 0, [2]>]
+
+// -----
+
+// expected-error@+1 {{has 3 stages, which is no product of its outermost axes}}
+dist.mesh @mesh("a" = 2, "b" = 3) stages(3) micro_batches(1)

@@ -202,3 +202,28 @@ pipe.table @train stage(0) micro_batches(2) {
   // expected-error@+1 {{takes rows up to 8 of a value that has 6}}
   %y = pipe.piece %x micro_batch(1) over @mesh ["a"] : tensor<6x4xf32> -> tensor<2x4xf32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2, "b" = 2) stages(2) micro_batches(1)
+pipe.table @train.stage0 stage(0) micro_batches(1) {
+  %x = pipe.zero : tensor<4xf32>
+  // expected-error@+1 {{is over "a", an axis of stages, which run other tables}}
+  %y = pipe.all_reduce sum %x over @mesh ["a", "b"] : tensor<4xf32>
+}
+
+// -----
+
+func.func @step(%x: tensor<f32>) {
+  // expected-error@+1 {{is from stage 1 to itself}}
+  %y = pipe.transfer %x number(0) from(1) to(1) : tensor<f32>
+  return
+}
+
+// -----
+
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.zero : tensor<f32>
+  // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect, transfers apart}}
+  %y = pipe.transfer %x number(0) from(0) to(1) : tensor<f32>
+}

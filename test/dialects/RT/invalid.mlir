@@ -293,3 +293,45 @@ rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh 
     rt.all_gather %x into %y axes [0] : <8xf32>, <24xf32>
   }
 }
+
+// -----
+
+// expected-error@+1 {{is stage 2 of 2 on 2 ranks}}
+rt.program @program stage 2 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+}
+
+// -----
+
+// expected-error@+1 {{is stage 0 of 2 on 3 ranks}}
+rt.program @program stage 0 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [3] {
+}
+
+// -----
+
+rt.program @program stage 1 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    // expected-error@+1 {{names stage 1 of 2}}
+    rt.send %x to 1 : <8xf32>
+  }
+}
+
+// -----
+
+rt.program @program stage 1 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    // expected-error@+1 {{names stage 2 of 2}}
+    rt.wait_sent %x to 2 : <8xf32>
+  }
+}
+
+// -----
+
+rt.program @program stage 1 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    // expected-error@+1 {{names stage 1 of 2}}
+    rt.receive %x from 1 : <8xf32>
+  }
+}
