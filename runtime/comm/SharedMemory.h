@@ -15,7 +15,8 @@
 namespace galvatron_rt {
 
 /// What the ranks of a node share besides their arenas: for each group and rank a counter of the
-/// meetings it has come to, and the first failure. Lies in memory that begins as zeros; no pointers.
+/// meetings it has come to and what it says there, and the first failure. Lies in memory that begins
+/// as zeros; no pointers.
 class SharedBlock {
 public:
   static size_t bytes(int64_t groups, int64_t ranks);
@@ -23,6 +24,11 @@ public:
   /// How often `rank` has come to a meeting of `group`.
   std::atomic<uint32_t> &meetings(int64_t group, int64_t ranks, int64_t rank) {
     return counters[group * ranks + rank].value;
+  }
+  /// What `rank` says at a meeting of `group`. The one after the next has the same place: whoever comes
+  /// to that one has come to the next, and so has heard this.
+  std::atomic<int64_t> &word(int64_t group, int64_t ranks, int64_t rank, uint32_t meeting) {
+    return counters[group * ranks + rank].words[meeting % 2];
   }
   /// Keeps the first failure and lets all who wait see it.
   void fail(int64_t rank, const std::string &message);
@@ -34,6 +40,7 @@ private:
   enum State : uint32_t { Fine = 0, Failing = 1, Failed = 2 };
   struct alignas(64) Counter {
     std::atomic<uint32_t> value;
+    std::atomic<int64_t> words[2];
   };
 
   std::atomic<uint32_t> state;

@@ -8,6 +8,8 @@
 #include "core/Device.h"
 #include "core/Image.h"
 
+#include <numeric>
+
 struct galvatron_rt_context {
   /// If the arena is shared, ranks in other processes can read it.
   explicit galvatron_rt_context(const galvatron_rt_image *raw, int64_t rank = 0,
@@ -15,10 +17,21 @@ struct galvatron_rt_context {
       : image(raw), rank(rank), arena(image.config().arena_bytes, isShared),
         device(galvatron_rt::makeCpuDevice(image)) {}
 
+  /// Groups that a transport connects: those of the image, and all ranks.
+  static int64_t groupCount(const galvatron_rt::Image &image) { return image.groups.size() + 1; }
+
   /// Connects this rank with those it makes collectives with.
   void join(galvatron_rt::Transport &transport) {
     for (int64_t group = 0; group < image.groups.size(); ++group)
       communicators.push_back(transport.connect(group, image.members(group, rank)));
+    std::vector<int64_t> all(static_cast<size_t>(image.config().ranks));
+    std::iota(all.begin(), all.end(), 0);
+    everyone = transport.connect(image.groups.size(), all);
+  }
+
+  /// The largest `value` that a rank brings; all of them come. `what` is what they agree on.
+  int64_t agree(const char *what, int64_t value) const {
+    return everyone ? everyone->largest({what, "all ranks"}, value) : value;
   }
 
   void *tensorData(int64_t tensor) const { return arena.data() + image.tensors[tensor].offset; }
@@ -36,6 +49,7 @@ struct galvatron_rt_context {
   galvatron_rt::Arena arena;
   std::unique_ptr<galvatron_rt::Device> device;
   std::vector<std::unique_ptr<galvatron_rt::Communicator>> communicators; // of each group
+  std::unique_ptr<galvatron_rt::Communicator> everyone; // none if there is one rank
   int64_t step = 0; // for messages; 0 outside a step
   bool failed = false;
   std::string error;

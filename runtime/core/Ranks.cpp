@@ -50,16 +50,17 @@ private:
 
 } // namespace
 
-void runAsThreads(const galvatron_rt_image *raw, const Options &options,
-                  const std::string &ownWeights) {
+int runAsThreads(const galvatron_rt_image *raw, const Options &options,
+                 const std::string &ownWeights) {
   Image image(raw);
   int64_t ranks = image.config().ranks;
-  BlockMemory memory(image.groups.size(), ranks);
+  BlockMemory memory(galvatron_rt_context::groupCount(image), ranks);
   SharedBlock &block = memory.block();
   std::vector<char *> arenas(static_cast<size_t>(ranks));
   Gathering opened(ranks), ended(ranks);
   std::mutex mutex;
   std::exception_ptr first;
+  int signal = 0;
 
   auto runRank = [&](int64_t rank) {
     std::unique_ptr<Session> session;
@@ -83,7 +84,9 @@ void runAsThreads(const galvatron_rt_image *raw, const Options &options,
         SharedMemoryTransport transport(block, rank, arenas, options.timeout);
         session->join(transport);
         session->announce();
-        session->run();
+        int ended = session->run();
+        if (rank == 0)
+          signal = ended;
       });
     // A peer may still read this rank's arena.
     ended.come();
@@ -96,10 +99,11 @@ void runAsThreads(const galvatron_rt_image *raw, const Options &options,
     thread.join();
   if (first)
     std::rethrow_exception(first);
+  return signal;
 }
 
-void runAsProcess(const galvatron_rt_image *raw, const Options &options,
-                  const std::string &ownWeights, const Job &job) {
+int runAsProcess(const galvatron_rt_image *raw, const Options &options,
+                 const std::string &ownWeights, const Job &job) {
   std::unique_ptr<Session> session;
   std::string problem;
   try {
@@ -111,14 +115,15 @@ void runAsProcess(const galvatron_rt_image *raw, const Options &options,
   std::unique_ptr<Transport> transport;
   if (job.size() > 1)
     transport = connectProcesses(session ? &session->arena() : nullptr, problem,
-                                 Image(raw).groups.size(), options.timeout);
+                                 galvatron_rt_context::groupCount(Image(raw)), options.timeout);
   if (!problem.empty())
     fail(problem);
+  int signal = 0;
   try {
     if (transport)
       session->join(*transport);
     session->announce();
-    session->run();
+    signal = session->run();
   } catch (const std::exception &e) {
     if (transport)
       transport->fail(e.what());
@@ -127,6 +132,7 @@ void runAsProcess(const galvatron_rt_image *raw, const Options &options,
   // A peer may still read this rank's arena.
   if (job.size() > 1)
     job.meet();
+  return signal;
 }
 
 } // namespace galvatron_rt

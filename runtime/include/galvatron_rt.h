@@ -440,7 +440,9 @@ typedef struct galvatron_rt_arg_record {
 } galvatron_rt_arg_record;
 
 /* main() of a program is `return galvatron_rt_main(argc, argv, &image);`. Returns the exit status:
- * 0, 1 for an error (a line on standard error), 2 for a wrong command line. */
+ * 0, 1 for an error (a line on standard error), 2 for a wrong command line, and what shells say of a
+ * process that a signal ended, 128 + its number, where SIGTERM, SIGINT or SIGUSR1 ended the run before its last
+ * step. */
 int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *image);
 
 /* ============================ (c) what the compiler asks ============================ */
