@@ -32,7 +32,7 @@ std::optional<int64_t> stepOf(const std::string &name) {
   int64_t step = 0;
   const char *end = name.data() + name.size() - suffix;
   auto [stop, problem] = std::from_chars(name.data() + prefix, end, step);
-  if (problem != std::errc() || stop != end || step < 0)
+  if (problem != std::errc() || stop != end || step < 1)
     return std::nullopt;
   return step;
 }

@@ -182,7 +182,7 @@ typedef struct galvatron_rt_config_record {
   int64_t
       random_weights; /* 1: there is no weights file, values are made at start from random_seed */
   int64_t random_seed;
-  /* Parameters that ranks have pieces of are saved through this part of the arena, a multiple of 8
+  /* Parameters that ranks have pieces of, and their state, are saved through this part of the arena, a multiple of 8
    * bytes (0 = there are none), by the ranks of one group (-1 = none) of which the first writes. */
   int64_t staging_offset;
   int64_t staging_bytes;
@@ -297,7 +297,8 @@ typedef enum galvatron_rt_state_kind {
   GALVATRON_RT_STATE_MOMENTUM_BUFFER = 3
 } galvatron_rt_state_kind;
 
-/* `tensor` (same shape) is the gradient or optimizer state of `parameter`. */
+/* `tensor` (same shape, split alike) is the gradient or optimizer state of `parameter`; the parameter's
+ * view says where its elements lie in files. */
 typedef struct galvatron_rt_state_record {
   int64_t parameter;
   int64_t kind; /* galvatron_rt_state_kind */
