@@ -36,7 +36,8 @@ void scatter(char *tensor, const char *values, const ViewCursor &cursor, int64_t
 }
 
 /// Fills what this rank has of an item; `readPiece` is asked for what is needed, in order.
-void fillItem(galvatron_rt_context &context, const Item &item, const PieceReader &readPiece) {
+void fillItem(galvatron_rt_context &context, const Item &item, Pulse &pulse,
+              const PieceReader &readPiece) {
   const Image &image = context.image;
   const galvatron_rt_saved_record &record = image.saved[item.saved];
   struct Target {
@@ -54,6 +55,8 @@ void fillItem(galvatron_rt_context &context, const Item &item, const PieceReader
   std::vector<char> piece(std::min(total, pieceElements) * bytes);
   for (int64_t begin = 0; begin < total; begin += pieceElements) {
     int64_t end = std::min(begin + pieceElements, total);
+    if (pulse.isDue((end - begin) * bytes))
+      pulse.meet();
     if (std::none_of(targets.begin(), targets.end(), [&](const Target &target) {
           return !target.cursor.done() && target.cursor.savedBegin() < end;
         }))
@@ -110,11 +113,12 @@ void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry
 void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope) {
   SafeTensorsReader file(path);
   Matching matching(context.image, file, scope);
+  Pulse pulse(context, "a file that all ranks read");
   for (const Matching::Match &match : matching.matches()) {
     const auto &entries = match.entries;
     int64_t bytes = elementBytes(context.image.saved[match.item.saved].dtype);
     std::vector<char> other(entries.size() > 1 ? pieceElements * bytes : 0);
-    fillItem(context, match.item, [&](int64_t begin, int64_t count, char *out) {
+    fillItem(context, match.item, pulse, [&](int64_t begin, int64_t count, char *out) {
       readConverted(file, entries[0]->second, begin, count, out);
       for (size_t e = 1; e < entries.size(); ++e) {
         readConverted(file, entries[e]->second, begin, count, other.data());
@@ -124,6 +128,7 @@ void loadWeights(galvatron_rt_context &context, const std::string &path, LoadSco
       }
     });
   }
+  pulse.meet();
 }
 
 void checkCheckpoint(const Image &image, const std::string &path) {
@@ -145,14 +150,17 @@ int64_t readStep(const std::string &path) {
   return step;
 }
 
-void randomWeights(galvatron_rt_context &context) {
+void randomWeights(galvatron_rt_context &context, bool onlyConstants) {
   const Image &image = context.image;
   uint64_t seed = static_cast<uint64_t>(image.config().random_seed);
   int64_t threads = image.config().threads;
+  Pulse pulse(context, "the weights that all ranks make");
   for (const Item &item : itemsOf(image, Content::Values)) {
     const galvatron_rt_saved_record &record = image.saved[item.saved];
+    if (onlyConstants && record.kind != GALVATRON_RT_SAVED_CONSTANT)
+      continue;
     uint64_t stream = randomStream(image.string(record.name));
-    fillItem(context, item, [&](int64_t begin, int64_t count, char *out) {
+    fillItem(context, item, pulse, [&](int64_t begin, int64_t count, char *out) {
       switch (static_cast<galvatron_rt_init>(record.init)) {
       case GALVATRON_RT_INIT_ZERO:
         std::memset(out, 0, count * elementBytes(record.dtype));
@@ -179,6 +187,7 @@ void randomWeights(galvatron_rt_context &context) {
       }
     });
   }
+  pulse.meet();
 }
 
 bool hasConstants(const Image &image) {

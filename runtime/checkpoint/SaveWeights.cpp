@@ -64,7 +64,8 @@ void WeightsSaver::addItem(const Item &item) {
 }
 
 WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
-    : context(context), hasStep(kind == Kind::Checkpoint) {
+    : context(context), pulse(context, "a file that the first rank writes"),
+      hasStep(kind == Kind::Checkpoint) {
   const Image &image = context.image;
   bool isFirst = context.rank == 0;
   if (image.splits.size()) {
@@ -113,13 +114,6 @@ WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &pat
     writer = std::make_unique<SafeTensorsWriter>(path, entries);
 }
 
-/// All ranks come here from time to time while the first one writes, so that no disk is slow enough for
-/// the others to take it for dead, and what is left to sync at the end is little.
-void WeightsSaver::meet() {
-  unheard = 0;
-  context.agree("a file that the first rank writes", 0);
-}
-
 /// Writes what is in the buffer. If ranks have pieces of it, every byte is that of one of them and
 /// zero on the others: their sum, as integers, is the whole.
 void WeightsSaver::flush(bool isShared, int64_t bytes) {
@@ -132,13 +126,12 @@ void WeightsSaver::flush(bool isShared, int64_t bytes) {
   }
   if (writer)
     writer->write(buffer, bytes);
-  constexpr int64_t most = int64_t(64) << 20;
-  unheard += bytes;
-  if (!context.everyone || unheard < most)
+  if (!pulse.isDue(bytes))
     return;
+  // What is left to sync at the end is little then.
   if (writer)
     writer->sync();
-  meet();
+  pulse.meet();
 }
 
 void WeightsSaver::writeStored(Stored &stored) {
@@ -185,7 +178,7 @@ void WeightsSaver::write() {
     writeStored(contents[i]);
   if (writer)
     writer->commit();
-  meet();
+  pulse.meet();
 }
 
 void WeightsSaver::save() { write(); }

@@ -4,6 +4,7 @@
 #define GALVATRON_RT_CHECKPOINT_WEIGHTS_H
 
 #include "checkpoint/Matching.h"
+#include "checkpoint/Pulse.h"
 #include "checkpoint/Views.h"
 #include "core/Context.h"
 
@@ -13,7 +14,8 @@ namespace galvatron_rt {
 
 /// Fills parameters and constants, and for a checkpoint optimizer state, from a safetensors file. A name may be any of a saved tensor's
 /// names; two names of one tensor must hold the same values. f32 is read from F32, F16 and BF16.
-/// All problems with names, shapes and dtypes are reported at once, a line each.
+/// All problems with names, shapes and dtypes are reported at once, a line each. Once the context has
+/// joined other ranks, all of them call it together.
 void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope);
 
 /// Throws the Error that loading a checkpoint would throw, if it is about names, shapes and dtypes.
@@ -22,8 +24,9 @@ void checkCheckpoint(const Image &image, const std::string &path);
 /// The number of steps that a checkpoint was written after. An Error if the file is none.
 int64_t readStep(const std::string &path);
 
-/// Fills parameters and constants by the records' init kinds.
-void randomWeights(galvatron_rt_context &context);
+/// Fills parameters and constants, or only constants, by the records' init kinds. Once the context has
+/// joined other ranks, all of them call it together.
+void randomWeights(galvatron_rt_context &context, bool onlyConstants = false);
 
 /// Whether some saved tensor is a constant.
 bool hasConstants(const Image &image);
@@ -61,9 +64,9 @@ private:
   void write();
   void writeStored(Stored &stored);
   void flush(bool isShared, int64_t bytes);
-  void meet();
 
   galvatron_rt_context &context;
+  Pulse pulse;
   std::vector<Stored> contents;
   std::vector<size_t> order; // the content of each entry of the file
   bool hasStep;
@@ -73,7 +76,6 @@ private:
   std::vector<char> own;
   char *buffer = nullptr;
   int64_t bufferBytes;
-  int64_t unheard = 0; // bytes since all ranks met
 };
 
 } // namespace galvatron_rt

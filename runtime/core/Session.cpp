@@ -73,7 +73,7 @@ void Session::resume() {
   if (!checkpoints->start())
     return loadParameters();
   if (image.config().random_weights)
-    randomWeights(context);
+    randomWeights(context, /*onlyConstants=*/true);
   else if (hasConstants(image))
     loadWeights(context, ownWeights, LoadScope::Constants);
   checkpoints->load();
