@@ -183,9 +183,14 @@ LogicalResult exportOnnx(StringRef path, StringRef weights, StringRef output, co
     emitError(loc) << "and " << missing.left() << " more parameters are not in '" << weights << "'";
   if (misshapen.left())
     emitError(loc) << "and " << misshapen.left() << " more parameters have other shapes in '" << weights << "'";
+  // A checkpoint has the optimizer's state beside the parameters.
+  auto isState = [&](StringRef name) {
+    return (name.consume_back(".exp_avg") || name.consume_back(".exp_avg_sq") || name.consume_back(".momentum_buffer")) &&
+           usedNames.contains(name);
+  };
   std::vector<std::string> unknown;
   for (const auto &[name, tensor] : saved.tensors)
-    if (!usedNames.contains(name) && !model->initializer(name))
+    if (!usedNames.contains(name) && !model->initializer(name) && !isState(name))
       unknown.push_back(name.str());
   llvm::sort(unknown);
   FewOf extra;

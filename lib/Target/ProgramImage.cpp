@@ -24,7 +24,7 @@ struct Shared {
   Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs);
 
   SmallVector<rt::ParameterOp> parameters;       ///< each once, on the first stage that has it
-  llvm::StringSet<> withGradient;                ///< saved tensors
+  llvm::StringMap<int64_t> contents;             ///< of saved tensors: bits of state kinds
   llvm::MapVector<StringRef, rt::TensorOp> files; ///< inputs and labels, each once
   std::vector<std::vector<int64_t>> groups;      ///< axes
   int64_t stagingGroup = -1;
@@ -48,7 +48,7 @@ private:
   int64_t addSaved(nn::ParameterOp symbol);
   void addSplits(int64_t tensor, nn::ParameterOp symbol);
   bool declareParameter(rt::ParameterOp op);
-  void addParameter(rt::ParameterOp op, bool isPrimary);
+  void addParameter(rt::ParameterOp op, int64_t primary);
   void addStates();
   void addFunctions();
   void addTable(rt::TableOp table, std::vector<galvatron_rt_row_record> &rows);
@@ -103,6 +103,17 @@ static int64_t getDtype(Type type) {
   return type.isInteger(64) ? GALVATRON_RT_I64 : GALVATRON_RT_I1;
 }
 
+/// Optimizer state is called after its parameter: `w.exp_avg`. The parameter, and the galvatron_rt_state_kind or -1.
+static std::pair<StringRef, int64_t> parseState(StringRef name) {
+  auto [parameter, suffix] = name.rsplit('.');
+  int64_t kind = llvm::StringSwitch<int64_t>(suffix)
+                     .Case("exp_avg", GALVATRON_RT_STATE_EXP_AVG)
+                     .Case("exp_avg_sq", GALVATRON_RT_STATE_EXP_AVG_SQ)
+                     .Case("momentum_buffer", GALVATRON_RT_STATE_MOMENTUM_BUFFER)
+                     .Default(-1);
+  return {parameter, kind};
+}
+
 Shared::Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs) {
   SymbolTable symbols(module);
   llvm::StringMap<rt::ParameterOp> first;
@@ -114,6 +125,9 @@ Shared::Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs) {
     }
     for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
       first.try_emplace(op.getParameter(), op);
+      auto [name, kind] = parseState(op.getParameter());
+      if (auto parameter = symbols.lookup<nn::ParameterOp>(name); parameter && kind >= 0)
+        contents[parameter.getSaved()] |= int64_t(1) << kind;
       if (auto layout = symbols.lookup(op.getParameter())->getAttrOfType<dist::LayoutAttr>(dist::layoutAttrName))
         for (Attribute axes : layout.getDims())
           for (Attribute axis : cast<ArrayAttr>(axes))
@@ -128,7 +142,7 @@ Shared::Shared(ModuleOp module, ArrayRef<rt::ProgramOp> programs) {
       else if (auto gather = dyn_cast<rt::AllGatherOp>(op))
         addGroup(gather.getAxes());
       else if (auto gradient = dyn_cast<rt::GradientOp>(op))
-        withGradient.insert(symbols.lookup<nn::ParameterOp>(gradient.getParameter()).getSaved());
+        contents[symbols.lookup<nn::ParameterOp>(gradient.getParameter()).getSaved()] |= 1 << GALVATRON_RT_STATE_GRADIENT;
       else if (auto table = dyn_cast<rt::TableOp>(op))
         addMessages(table);
     });
@@ -192,7 +206,7 @@ int64_t ImageBuilder::addSaved(nn::ParameterOp symbol) {
   ArrayRef<int64_t> shape = symbol.getSavedShape();
   saved.push_back({addString(symbol.getSaved()), kind, getDtype(cast<RankedTensorType>(symbol.getType()).getElementType()),
                    static_cast<int64_t>(shape.size()), addDims(shape), static_cast<int64_t>(symbol.getInit()),
-                   shared.withGradient.contains(symbol.getSaved())});
+                   shared.contents.lookup(symbol.getSaved())});
   return found->second;
 }
 
@@ -235,10 +249,10 @@ bool ImageBuilder::declareParameter(rt::ParameterOp op) {
     if (alias.getValue() != symbol.getSaved() && aliasNames.insert(name).second)
       aliases.push_back({name, record});
   }
-  return isPrimary && op->getParentOp() == program;
+  return isPrimary;
 }
 
-void ImageBuilder::addParameter(rt::ParameterOp op, bool isPrimary) {
+void ImageBuilder::addParameter(rt::ParameterOp op, int64_t primary) {
   auto symbol = symbols.lookup<nn::ParameterOp>(op.getParameter());
   bool isState = symbol.getKind() == nn::ParameterKind::State;
   int64_t role = isState                                             ? GALVATRON_RT_ROLE_OPTIMIZER_STATE
@@ -250,18 +264,12 @@ void ImageBuilder::addParameter(rt::ParameterOp op, bool isPrimary) {
   if (isState)
     return;
   StridedLayoutAttr view = symbol.getView();
-  views.push_back({tensor, addSaved(symbol), view.getOffset(), addDims(view.getStrides()), isPrimary});
+  views.push_back({tensor, addSaved(symbol), view.getOffset(), addDims(view.getStrides()), primary});
 }
 
-/// Optimizer state is called after its parameter: `w.exp_avg`.
 void ImageBuilder::addStates() {
   for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
-    auto [parameter, suffix] = op.getParameter().rsplit('.');
-    int64_t kind = llvm::StringSwitch<int64_t>(suffix)
-                       .Case("exp_avg", GALVATRON_RT_STATE_EXP_AVG)
-                       .Case("exp_avg_sq", GALVATRON_RT_STATE_EXP_AVG_SQ)
-                       .Case("momentum_buffer", GALVATRON_RT_STATE_MOMENTUM_BUFFER)
-                       .Default(-1);
+    auto [parameter, kind] = parseState(op.getParameter());
     int64_t tensor = tensorIndex[op.getParameter()];
     if (kind < 0 || tensors[tensor].role != GALVATRON_RT_ROLE_OPTIMIZER_STATE || !tensorIndex.contains(parameter))
       continue;
@@ -461,12 +469,14 @@ FailureOr<ProgramImage> ImageBuilder::build() {
       name += (name.empty() ? "" : ",") + cast<StringAttr>(program.getAxisNames()[axis]).str();
     groups.push_back({addString(name), addDims(along), static_cast<int64_t>(along.size())});
   }
-  llvm::DenseSet<Operation *> primary;
+  llvm::StringMap<rt::ParameterOp> primary; // by the parameter: on the first stage that has it
   for (rt::ParameterOp op : shared.parameters)
     if (symbols.lookup<nn::ParameterOp>(op.getParameter()).getKind() != nn::ParameterKind::State && declareParameter(op))
-      primary.insert(op);
-  for (auto op : program.getBody().front().getOps<rt::ParameterOp>())
-    addParameter(op, primary.contains(op));
+      primary[op.getParameter()] = op;
+  for (auto op : program.getBody().front().getOps<rt::ParameterOp>()) {
+    rt::ParameterOp writer = primary.lookup(op.getParameter());
+    addParameter(op, writer == op ? 1 : writer ? 2 : 0);
+  }
   for (auto op : program.getBody().front().getOps<rt::TensorOp>())
     tensorIndex[op.getName()] = addTensor(op.getName(), static_cast<int64_t>(op.getRole()), op.getType(), *op.getOffset());
   // The first stage counts rows, and every stage steps.

@@ -1,7 +1,7 @@
-// LoadWeights.cpp: each saved tensor is read once, in pieces, and scattered to all of its views.
+// LoadWeights.cpp: each tensor of a file is read once, in pieces, and scattered to all views of it. A
+// rank passes over pieces of which it has nothing.
 #include "checkpoint/Random.h"
 #include "checkpoint/Weights.h"
-#include "core/Nearest.h"
 #include "core/Threads.h"
 
 #include <algorithm>
@@ -35,24 +35,32 @@ void scatter(char *tensor, const char *values, const ViewCursor &cursor, int64_t
     scatterRun<char>(tensor, values, cursor, count);
 }
 
-void fillTensor(galvatron_rt_context &context, int64_t saved, const PieceReader &readPiece) {
+/// Fills what this rank has of an item; `readPiece` is asked for what is needed, in order.
+void fillItem(galvatron_rt_context &context, const Item &item, Pulse &pulse,
+              const PieceReader &readPiece) {
   const Image &image = context.image;
-  const galvatron_rt_saved_record &record = image.saved[saved];
+  const galvatron_rt_saved_record &record = image.saved[item.saved];
   struct Target {
     ViewCursor cursor;
     char *data;
   };
   std::vector<Target> targets;
   std::vector<int64_t> coordinates = image.coordinates(context.rank);
-  for (const galvatron_rt_view_record &view : image.views)
-    if (view.saved == saved)
-      targets.push_back(
-          {makeCursor(image, view, coordinates), static_cast<char *>(context.tensorData(view.tensor))});
+  for (const Item::Part &part : item.parts)
+    if (part.tensor >= 0)
+      targets.push_back({makeCursor(image, *part.view, coordinates),
+                         static_cast<char *>(context.tensorData(part.tensor))});
   int64_t bytes = elementBytes(record.dtype);
   int64_t total = elementCount(image.dims(record), "a saved tensor");
   std::vector<char> piece(std::min(total, pieceElements) * bytes);
   for (int64_t begin = 0; begin < total; begin += pieceElements) {
     int64_t end = std::min(begin + pieceElements, total);
+    if (pulse.isDue((end - begin) * bytes))
+      pulse.meet();
+    if (std::none_of(targets.begin(), targets.end(), [&](const Target &target) {
+          return !target.cursor.done() && target.cursor.savedBegin() < end;
+        }))
+      continue; // another rank's
     readPiece(begin, end - begin, piece.data());
     for (Target &target : targets)
       while (!target.cursor.done() && target.cursor.savedBegin() < end) {
@@ -84,12 +92,6 @@ float brainToFloat(uint16_t brain) {
   return value;
 }
 
-bool isConvertible(FileDtype from, int64_t to) {
-  if (from == fileDtype(to))
-    return true;
-  return to == GALVATRON_RT_F32 && (from == FileDtype::F16 || from == FileDtype::BF16);
-}
-
 void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry &entry,
                    int64_t begin, int64_t count, char *out) {
   int64_t bytes = fileDtypeBytes(entry.dtype);
@@ -106,112 +108,17 @@ void readConverted(const SafeTensorsReader &file, const SafeTensorsReader::Entry
   }
 }
 
-/// Problems of one kind with the tensors of a file. The first few are told: the file of another
-/// model has hundreds.
-class ProblemList {
-public:
-  explicit ProblemList(const char *others) : others(others) {}
-
-  bool isFull() const { return count >= most; }
-  void add(const std::string &problem) {
-    if (++count <= most)
-      lines.push_back(problem);
-  }
-  /// One line per problem, and one for all that were not told.
-  std::string text(const std::string &path) const {
-    std::string all;
-    for (const std::string &line : lines)
-      all += concat("file '", path, "': ", line, "\n");
-    if (count > most)
-      all += concat("file '", path, "': and ", count - most, " more ", others, "\n");
-    return all;
-  }
-
-private:
-  static constexpr int64_t most = 5;
-  const char *others;
-  int64_t count = 0;
-  std::vector<std::string> lines;
-};
-
-/// What a file gives for the image: which entries fill which saved tensor.
-class Matching {
-public:
-  Matching(const Image &image, const SafeTensorsReader &file, LoadScope scope)
-      : image(image), file(file) {
-    found.resize(image.saved.size());
-    for (int64_t i = 0; i < image.saved.size(); ++i)
-      savedOf[image.string(image.saved[i].name)] = i;
-    for (const galvatron_rt_alias_record &alias : image.aliases)
-      savedOf[image.string(alias.name)] = alias.saved;
-    for (const auto &[name, entry] : file.entries())
-      takeEntry(name, entry);
-    for (int64_t i = 0; i < image.saved.size(); ++i) {
-      bool isConstant = image.saved[i].kind == GALVATRON_RT_SAVED_CONSTANT;
-      if (scope == LoadScope::Constants && !isConstant)
-        found[i].clear();
-      else if (found[i].empty() && !(scope == LoadScope::Parameters && isConstant))
-        lacking.add(concat("lacks tensor '", image.string(image.saved[i].name), "' of shape ",
-                           shapeText(image.dims(image.saved[i]))));
-    }
-    std::string problems =
-        unknown.text(file.path()) + different.text(file.path()) + lacking.text(file.path());
-    if (!problems.empty())
-      fail(problems.substr(0, problems.size() - 1));
-  }
-
-  const std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *> &
-  entriesOf(int64_t saved) const {
-    return found[saved];
-  }
-
-private:
-  void takeEntry(const std::string &name, const SafeTensorsReader::Entry &entry) {
-    auto known = savedOf.find(name);
-    if (known == savedOf.end())
-      return unknown.add(concat("tensor '", name, "' is not in the model", nearest(name)));
-    const galvatron_rt_saved_record &record = image.saved[known->second];
-    Dims dims = image.dims(record);
-    if (entry.shape != std::vector<int64_t>(dims.begin(), dims.end()))
-      return different.add(concat("tensor '", name, "' has shape ", shapeText(entry.shape),
-                                  ", wanted ", shapeText(dims)));
-    if (!isConvertible(entry.dtype, record.dtype))
-      return different.add(concat("tensor '", name, "' has dtype ", fileDtypeName(entry.dtype),
-                                  ", wanted ", fileDtypeName(fileDtype(record.dtype))));
-    found[known->second].push_back(&*file.entries().find(name));
-  }
-
-  std::string nearest(const std::string &name) const {
-    if (unknown.isFull())
-      return "";
-    std::vector<std::string> names;
-    for (const auto &[candidate, saved] : savedOf)
-      names.push_back(candidate);
-    std::string best = nearestName(name, names);
-    return best.empty() ? "" : concat("; the nearest name is '", best, "'");
-  }
-
-  const Image &image;
-  const SafeTensorsReader &file;
-  std::map<std::string, int64_t> savedOf;
-  std::vector<std::vector<const std::pair<const std::string, SafeTensorsReader::Entry> *>> found;
-  ProblemList unknown{"tensors are not in the model"}, different{"tensors have another shape or dtype"},
-      lacking{"tensors are lacking"};
-};
-
 } // namespace
 
 void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope) {
-  const Image &image = context.image;
   SafeTensorsReader file(path);
-  Matching matching(image, file, scope);
-  for (int64_t i = 0; i < image.saved.size(); ++i) {
-    const auto &entries = matching.entriesOf(i);
-    if (entries.empty())
-      continue;
-    int64_t bytes = elementBytes(image.saved[i].dtype);
+  Matching matching(context.image, file, scope);
+  Pulse pulse(context, "a file that all ranks read");
+  for (const Matching::Match &match : matching.matches()) {
+    const auto &entries = match.entries;
+    int64_t bytes = elementBytes(context.image.saved[match.item.saved].dtype);
     std::vector<char> other(entries.size() > 1 ? pieceElements * bytes : 0);
-    fillTensor(context, i, [&](int64_t begin, int64_t count, char *out) {
+    fillItem(context, match.item, pulse, [&](int64_t begin, int64_t count, char *out) {
       readConverted(file, entries[0]->second, begin, count, out);
       for (size_t e = 1; e < entries.size(); ++e) {
         readConverted(file, entries[e]->second, begin, count, other.data());
@@ -221,16 +128,39 @@ void loadWeights(galvatron_rt_context &context, const std::string &path, LoadSco
       }
     });
   }
+  pulse.meet();
 }
 
-void randomWeights(galvatron_rt_context &context) {
+void checkCheckpoint(const Image &image, const std::string &path) {
+  SafeTensorsReader file(path);
+  Matching matching(image, file, LoadScope::Checkpoint);
+}
+
+int64_t readStep(const std::string &path) {
+  SafeTensorsReader file(path);
+  auto entry = file.entries().find(stepName);
+  if (entry == file.entries().end())
+    fail("file '", path, "': not a checkpoint: it lacks tensor '", stepName,
+         "', the number of steps that it was written after");
+  if (entry->second.dtype != FileDtype::I64 || !entry->second.shape.empty())
+    fail("file '", path, "': tensor '", stepName, "' has dtype ", fileDtypeName(entry->second.dtype),
+         " and shape ", shapeText(entry->second.shape), ", wanted I64 and []");
+  int64_t step;
+  file.read(entry->second, 0, &step, 8);
+  return step;
+}
+
+void randomWeights(galvatron_rt_context &context, bool onlyConstants) {
   const Image &image = context.image;
   uint64_t seed = static_cast<uint64_t>(image.config().random_seed);
   int64_t threads = image.config().threads;
-  for (int64_t i = 0; i < image.saved.size(); ++i) {
-    const galvatron_rt_saved_record &record = image.saved[i];
+  Pulse pulse(context, "the weights that all ranks make");
+  for (const Item &item : itemsOf(image, Content::Values)) {
+    const galvatron_rt_saved_record &record = image.saved[item.saved];
+    if (onlyConstants && record.kind != GALVATRON_RT_SAVED_CONSTANT)
+      continue;
     uint64_t stream = randomStream(image.string(record.name));
-    fillTensor(context, i, [&](int64_t begin, int64_t count, char *out) {
+    fillItem(context, item, pulse, [&](int64_t begin, int64_t count, char *out) {
       switch (static_cast<galvatron_rt_init>(record.init)) {
       case GALVATRON_RT_INIT_ZERO:
         std::memset(out, 0, count * elementBytes(record.dtype));
@@ -257,6 +187,7 @@ void randomWeights(galvatron_rt_context &context) {
       }
     });
   }
+  pulse.meet();
 }
 
 bool hasConstants(const Image &image) {

@@ -46,6 +46,9 @@ private:
 /// Writes a file in one go, in the order given to the constructor. The file appears under its name
 /// only when it is complete and on the disk; until then, and if anything fails, what was there
 /// stays.
+/// Between a file's name and the number of the process that has not written all of it yet.
+constexpr char partialSuffix[] = ".partial-";
+
 class SafeTensorsWriter {
 public:
   struct Entry {
@@ -61,16 +64,22 @@ public:
   SafeTensorsWriter(const SafeTensorsWriter &) = delete;
   SafeTensorsWriter &operator=(const SafeTensorsWriter &) = delete;
 
+  /// The next file is this one, of the same folder and with the same entries.
+  void setPath(const std::string &path);
   /// Creates the temporary file beside the final one and writes the header.
   void begin();
   /// The next bytes of data; entries follow each other without a gap.
   void write(const void *data, int64_t bytes);
   /// Like write, but anywhere in the data of an entry (for pieces that come in another order).
   void writeAt(size_t entry, int64_t offset, const void *data, int64_t bytes);
+  /// Returns when what was written is on the disk.
+  void sync() { file.sync(); }
   /// Makes the file permanent.
   void commit();
 
 private:
+  void setTemporary();
+
   std::string path, temporary, header;
   std::vector<int64_t> begins; // of each entry's data in the file, then the file's size
   int64_t position = 0;

@@ -120,7 +120,8 @@ SafeTensorsReader::SafeTensorsReader(const std::string &path) : file(File::openT
     length = length << 8 | prefix[i];
   constexpr uint64_t maxHeader = 100'000'000; // as the format's own library
   if (length > maxHeader || length > uint64_t(size - 8))
-    fail("file '", path, "': its header says ", length, " bytes, the file has ", size);
+    fail("file '", path, "': not a safetensors file, or truncated: its header would have ", length,
+         " bytes, the file has ", size);
   std::string text(length, '\0');
   file.readAt(8, &text[0], static_cast<int64_t>(length));
   Json header = parseHeader(text, path);

@@ -21,7 +21,7 @@ SafeTensorsWriter::SafeTensorsWriter(const std::string &path, const std::vector<
     this->path = target;
     std::free(target);
   }
-  temporary = concat(this->path, ".partial-", getpid());
+  setTemporary();
   // Better now than after the last step.
   if (access(directoryOf(this->path).c_str(), W_OK))
     fail(systemMessage(path));
@@ -56,6 +56,13 @@ SafeTensorsWriter::SafeTensorsWriter(const std::string &path, const std::vector<
 SafeTensorsWriter::~SafeTensorsWriter() {
   if (open)
     unlink(temporary.c_str());
+}
+
+void SafeTensorsWriter::setTemporary() { temporary = concat(path, partialSuffix, getpid()); }
+
+void SafeTensorsWriter::setPath(const std::string &next) {
+  path = next;
+  setTemporary();
 }
 
 void SafeTensorsWriter::begin() {

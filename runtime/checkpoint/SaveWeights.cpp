@@ -41,76 +41,88 @@ bool nextPlace(std::vector<int64_t> &place, const std::vector<int64_t> &sizes) {
 } // namespace
 
 /// The pieces of all ranks, of which this one has one. What several have, the first of them gives.
-void WeightsSaver::addParts(const galvatron_rt_view_record &view, const void *data) {
+void WeightsSaver::addPieces(Stored &stored, const Item::Part &part) {
   const Image &image = context.image;
   std::vector<int64_t> place(static_cast<size_t>(image.axes.size()), 0), sizes(place.size(), 1);
   for (const galvatron_rt_split_record &split : image.splits)
-    if (split.tensor == view.tensor) {
+    if (split.tensor == part.view->tensor) {
       sizes[static_cast<size_t>(split.axis)] = image.axes[split.axis].size;
-      isSplit[static_cast<size_t>(view.saved)] = true;
+      stored.isSplit = true;
     }
+  const char *data =
+      part.tensor < 0 ? nullptr : static_cast<const char *>(context.tensorData(part.tensor));
   std::vector<int64_t> mine = image.coordinates(context.rank);
   // On a rank of this stage.
   for (int64_t axis = 0; axis < image.stageAxes(); ++axis)
     place[static_cast<size_t>(axis)] = mine[static_cast<size_t>(axis)];
   do {
-    parts[static_cast<size_t>(view.saved)].push_back(
-        {makeCursor(image, view, place), place == mine ? static_cast<const char *>(data) : nullptr});
+    stored.pieces.push_back({makeCursor(image, *part.view, place), place == mine ? data : nullptr});
   } while (nextPlace(place, sizes));
 }
 
+void WeightsSaver::addItem(const Item &item) {
+  contents.push_back({item.saved, {}, context.image.config().stages > 1});
+  // What ranks make together is the content of the primary views: they partition the saved tensor.
+  for (const Item::Part &part : item.parts)
+    if (part.view->primary == 1)
+      addPieces(contents.back(), part);
+}
+
 WeightsSaver::WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind)
-    : context(context), parts(context.image.saved.size()), isSplit(context.image.saved.size(), context.image.config().stages > 1) {
+    : context(context), pulse(context, "a file that the first rank writes"),
+      hasStep(kind == Kind::Checkpoint) {
   const Image &image = context.image;
+  bool isFirst = context.rank == 0;
   if (image.hasPieces()) {
     buffer = context.arena.data() + image.config().staging_offset;
     bufferBytes = image.config().staging_bytes;
+    isHelper = image.members(image.config().staging_group, context.rank).front() == 0;
   } else {
-    own.resize(1 << 20);
+    bufferBytes = 1 << 20;
+    own.resize(isFirst ? static_cast<size_t>(bufferBytes) : 0);
     buffer = own.data();
-    bufferBytes = static_cast<int64_t>(own.size());
   }
-  auto wanted = [&](int64_t saved) {
-    int64_t savedKind = image.saved[saved].kind;
-    return savedKind == GALVATRON_RT_SAVED_TRAINABLE ||
-           (kind == Kind::Parameters && savedKind == GALVATRON_RT_SAVED_FROZEN);
+  std::vector<Item> items;
+  auto add = [&](Content content, bool withFrozen) {
+    for (Item &item : itemsOf(image, content)) {
+      int64_t savedKind = image.saved[item.saved].kind;
+      if (savedKind == GALVATRON_RT_SAVED_TRAINABLE ||
+          (withFrozen && savedKind == GALVATRON_RT_SAVED_FROZEN))
+        items.push_back(std::move(item));
+    }
   };
-  std::vector<int64_t> gradientOf(image.tensors.size(), -1);
-  for (const galvatron_rt_state_record &state : image.state)
-    if (state.kind == GALVATRON_RT_STATE_GRADIENT)
-      gradientOf[state.parameter] = state.tensor;
-  // A tensor that the loss does not depend on has no gradient (in PyTorch it is None); one of which
-  // only a part is used has zeros elsewhere.
-  std::vector<bool> hasData(image.saved.size());
-  for (int64_t i = 0; i < image.saved.size(); ++i)
-    hasData[static_cast<size_t>(i)] = kind != Kind::Gradients || image.saved[i].has_gradient;
-  for (const galvatron_rt_view_record &view : image.views) {
-    if (!view.primary || !wanted(view.saved))
-      continue;
-    int64_t source = kind == Kind::Gradients ? gradientOf[view.tensor] : view.tensor;
-    addParts(view, source < 0 ? nullptr : context.tensorData(source));
-  }
+  add(kind == Kind::Gradients ? Content::Gradient : Content::Values,
+      kind != Kind::Gradients);
+  if (kind == Kind::Checkpoint)
+    for (Content content : stateContents)
+      add(content, false);
   std::vector<SafeTensorsWriter::Entry> entries;
-  auto add = [&](int64_t name, int64_t saved) {
-    if (!wanted(saved) || !hasData[static_cast<size_t>(saved)])
-      return;
-    Dims dims = image.dims(image.saved[saved]);
-    entries.push_back({image.string(name), fileDtype(image.saved[saved].dtype),
-                       std::vector<int64_t>(dims.begin(), dims.end())});
-    order.push_back(saved);
+  if (hasStep)
+    entries.push_back({stepName, FileDtype::I64, {}});
+  auto addEntry = [&](size_t i, const std::string &name) {
+    const galvatron_rt_saved_record &saved = image.saved[items[i].saved];
+    Dims dims = image.dims(saved);
+    entries.push_back({name, fileDtype(saved.dtype), std::vector<int64_t>(dims.begin(), dims.end())});
+    order.push_back(i);
   };
-  for (int64_t i = 0; i < image.saved.size(); ++i)
-    add(image.saved[i].name, i);
-  for (const galvatron_rt_alias_record &alias : image.aliases)
-    add(alias.name, alias.saved);
-  if (context.rank == 0)
+  for (size_t i = 0; i < items.size(); ++i) {
+    addItem(items[i]);
+    addEntry(i, items[i].names[0]);
+  }
+  // A tied weight is written under all of its names, its state, of which PyTorch has one, under one.
+  for (size_t i = 0; i < items.size(); ++i)
+    for (size_t name = 1; name < items[i].names.size(); ++name)
+      if (items[i].content == Content::Values ||
+          items[i].content == Content::Gradient)
+        addEntry(i, items[i].names[name]);
+  if (isFirst)
     writer = std::make_unique<SafeTensorsWriter>(path, entries);
 }
 
 /// Writes what is in the buffer. If ranks have pieces of it, every byte is that of one of them and
 /// zero on the others: their sum, as integers, is the whole.
 void WeightsSaver::flush(bool isShared, int64_t bytes) {
-  if (isShared) {
+  if (isShared && isHelper) {
     int64_t words = (bytes + 7) / 8;
     std::memset(buffer + bytes, 0, static_cast<size_t>(words * 8 - bytes));
     context.communicators[static_cast<size_t>(context.image.config().staging_group)]->allReduce(
@@ -119,53 +131,74 @@ void WeightsSaver::flush(bool isShared, int64_t bytes) {
   }
   if (writer)
     writer->write(buffer, bytes);
+  if (!pulse.isDue(bytes))
+    return;
+  // What is left to sync at the end is little then.
+  if (writer)
+    writer->sync();
+  pulse.meet();
 }
 
-void WeightsSaver::writeTensor(int64_t saved) {
-  bool isShared = isSplit[static_cast<size_t>(saved)];
-  if (!isShared && !writer)
-    return;
-  const galvatron_rt_saved_record &record = context.image.saved[saved];
+void WeightsSaver::writeStored(Stored &stored) {
+  const galvatron_rt_saved_record &record = context.image.saved[stored.saved];
   int64_t bytes = elementBytes(record.dtype);
   int64_t capacity = bufferBytes / bytes, filled = 0;
   int64_t left = elementCount(context.image.dims(record), "a saved tensor");
-  for (Part &part : parts[saved])
-    part.cursor.rewind();
-  // The pieces of all stages partition the tensor (the images were checked): what no run here begins with, another
-  // stage has.
+  bool isGathering = writer || (stored.isSplit && isHelper);
+  for (Piece &piece : stored.pieces)
+    piece.cursor.rewind();
+  // The pieces of all stages partition the tensor (the images were checked): what no run here begins
+  // with, another stage has.
   int64_t position = 0;
   while (left > 0) {
-    Part *next = nullptr;
-    for (Part &part : parts[saved])
-      if (!part.cursor.done() && (!next || part.cursor.savedBegin() < next->cursor.savedBegin()))
-        next = &part;
-    int64_t count = std::min(capacity - filled, left);
-    bool isHere = next && next->cursor.savedBegin() == position;
-    if (next)
-      count = std::min(count, isHere ? next->cursor.length() : next->cursor.savedBegin() - position);
-    if (isHere && next->data)
-      gather(next->data, buffer + filled * bytes, next->cursor, count, bytes);
-    else
-      std::memset(buffer + filled * bytes, 0, static_cast<size_t>(count * bytes));
-    if (isHere)
-      next->cursor.advance(count);
+    int64_t count = std::min(left, capacity - filled);
+    if (isGathering) {
+      Piece *next = nullptr;
+      for (Piece &piece : stored.pieces)
+        if (!piece.cursor.done() &&
+            (!next || piece.cursor.savedBegin() < next->cursor.savedBegin()))
+          next = &piece;
+      bool isHere = next && next->cursor.savedBegin() == position;
+      if (next)
+        count = std::min(count,
+                         isHere ? next->cursor.length() : next->cursor.savedBegin() - position);
+      if (isHere && next->data)
+        gather(next->data, buffer + filled * bytes, next->cursor, count, bytes);
+      else
+        std::memset(buffer + filled * bytes, 0, static_cast<size_t>(count * bytes));
+      if (isHere)
+        next->cursor.advance(count);
+    }
     position += count;
     filled += count;
     left -= count;
     if (filled == capacity || left == 0) {
-      flush(isShared, filled * bytes);
+      flush(stored.isSplit, filled * bytes);
       filled = 0;
     }
   }
 }
 
-void WeightsSaver::save() {
-  if (writer)
+void WeightsSaver::write() {
+  if (writer) {
     writer->begin();
-  for (int64_t saved : order)
-    writeTensor(saved);
+    if (hasStep)
+      writer->write(&step, 8);
+  }
+  for (size_t i : order)
+    writeStored(contents[i]);
   if (writer)
     writer->commit();
+  pulse.meet();
+}
+
+void WeightsSaver::save() { write(); }
+
+void WeightsSaver::save(const std::string &path, int64_t number) {
+  step = number;
+  if (writer)
+    writer->setPath(path);
+  write();
 }
 
 } // namespace galvatron_rt

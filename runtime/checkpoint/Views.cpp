@@ -110,7 +110,7 @@ void checkPartition(const Image &image) {
   std::vector<std::vector<ViewCursor>> cursors(image.saved.size());
   for (const galvatron_rt_view_record &view : image.views) {
     ViewCursor cursor = makeCursor(image, view);
-    if (view.primary)
+    if (view.primary == 1)
       cursors[view.saved].push_back(cursor);
   }
   for (int64_t i = 0; i < image.saved.size(); ++i) {

@@ -3,7 +3,8 @@
 #ifndef GALVATRON_RT_CHECKPOINT_WEIGHTS_H
 #define GALVATRON_RT_CHECKPOINT_WEIGHTS_H
 
-#include "checkpoint/SafeTensors.h"
+#include "checkpoint/Matching.h"
+#include "checkpoint/Pulse.h"
 #include "checkpoint/Views.h"
 #include "core/Context.h"
 
@@ -11,52 +12,69 @@
 
 namespace galvatron_rt {
 
-/// Which saved tensors a file must have.
-enum class LoadScope {
-  Everything, // the program's own weights file
-  Parameters, // --load: constants may be missing
-  Constants   // the rest of --load, from the program's own file; parameters are passed over
-};
-
-/// Fills parameters and constants from a safetensors file. A name may be any of a saved tensor's
+/// Fills parameters and constants, and for a checkpoint optimizer state, from a safetensors file. A name may be any of a saved tensor's
 /// names; two names of one tensor must hold the same values. f32 is read from F32, F16 and BF16.
-/// All problems with names, shapes and dtypes are reported at once, a line each.
+/// All problems with names, shapes and dtypes are reported at once, a line each. Once the context has
+/// joined other ranks, all of them call it together.
 void loadWeights(galvatron_rt_context &context, const std::string &path, LoadScope scope);
 
-/// Fills parameters and constants by the records' init kinds.
-void randomWeights(galvatron_rt_context &context);
+/// Throws the Error that loading a checkpoint would throw, if it is about names, shapes and dtypes.
+void checkCheckpoint(const Image &image, const std::string &path);
+
+/// The number of steps that a checkpoint was written after. An Error if the file is none.
+int64_t readStep(const std::string &path);
+
+/// Fills parameters and constants, or only constants, by the records' init kinds. Once the context has
+/// joined other ranks, all of them call it together.
+void randomWeights(galvatron_rt_context &context, bool onlyConstants = false);
 
 /// Whether some saved tensor is a constant.
 bool hasConstants(const Image &image);
 
-/// Writes parameters, or their gradients, as they are in the arena. Everything that allocates
-/// happens in the constructor. Where ranks have pieces, those that share parameters with the first
-/// rank call it together: each lays its pieces into a part of the file, the first writes what
-/// they make together. None has more than such a part.
+/// Writes files of what is in the arena. Everything large is allocated in the constructor. All ranks
+/// call it together, the first one writes: where ranks have pieces, each lays its own into a part of the
+/// file, so that none has more than such a part.
 class WeightsSaver {
 public:
-  enum class Kind { Parameters, Gradients };
+  enum class Kind {
+    Parameters,
+    Gradients,
+    Checkpoint // parameters, optimizer state and the step
+  };
 
   WeightsSaver(galvatron_rt_context &context, const std::string &path, Kind kind);
   void save();
+  /// A checkpoint after `step` steps, into a file of the folder that the saver was made for.
+  void save(const std::string &path, int64_t step);
 
 private:
-  struct Part {
+  struct Piece {
     ViewCursor cursor;
     const char *data; // NULL = zeros, or another rank has it
   };
+  /// One item of which this rank may have pieces.
+  struct Stored {
+    int64_t saved;
+    std::vector<Piece> pieces;
+    bool isSplit = false;
+  };
 
-  void addParts(const galvatron_rt_view_record &view, const void *data);
-  void writeTensor(int64_t saved);
+  void addItem(const Item &item);
+  void addPieces(Stored &stored, const Item::Part &part);
+  void write();
+  void writeStored(Stored &stored);
   void flush(bool isShared, int64_t bytes);
 
   galvatron_rt_context &context;
-  std::vector<std::vector<Part>> parts; // of each saved tensor
-  std::vector<int64_t> order;           // saved tensor of each entry of the file
-  std::vector<bool> isSplit;            // of each saved tensor
+  Pulse pulse;
+  std::vector<Stored> contents;
+  std::vector<size_t> order; // the content of each entry of the file
+  bool hasStep;
+  int64_t step = 0;
   std::unique_ptr<SafeTensorsWriter> writer; // of the first rank
+  bool isHelper = false; // has pieces of what the first rank writes
   std::vector<char> own;
-  char *buffer;
+  char *buffer = nullptr;
   int64_t bufferBytes;
 };
 

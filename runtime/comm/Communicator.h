@@ -19,6 +19,12 @@ public:
   using Error::Error;
 };
 
+/// What a rank ends with that has the same to say as another one: that one says it.
+class EchoError : public PeerError {
+public:
+  using PeerError::PeerError;
+};
+
 /// What a collective is called in messages.
 struct CollectiveName {
   const char *value; // what is reduced or gathered
@@ -36,6 +42,8 @@ public:
                          int64_t dtype, int64_t monoid) = 0;
   /// out = in of all members, one after the other, `bytes` each. The two do not overlap.
   virtual void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) = 0;
+  /// The largest `value` of all members. Also how they wait for each other.
+  virtual int64_t largest(CollectiveName name, int64_t value) = 0;
 };
 
 /// The messages between this rank and one other. Those of one direction are received in the order in

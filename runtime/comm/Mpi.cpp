@@ -138,6 +138,13 @@ public:
       MPI_Type_free(&type);
   }
 
+  int64_t largest(CollectiveName name, int64_t value) override {
+    MPI_Request request;
+    MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm, &request);
+    wait("agreement", name, request);
+    return value;
+  }
+
 private:
   void wait(const char *what, CollectiveName name, MPI_Request &request) const {
     await(request, timeout, [&] {

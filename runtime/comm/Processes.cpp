@@ -6,6 +6,7 @@
 #include "comm/SharedMemory.h"
 
 #include <algorithm>
+#include <functional>
 #include <mpi.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@ namespace {
 struct Introduction {
   int64_t process, arena, block; // descriptors of the two, -1 = none
   int64_t arenaBytes;            // stages have arenas of their own size
-  int64_t problem;               // 1 = it cannot go on
+  uint64_t problem;              // a hash of why it cannot go on, 0 = it can
 };
 
 /// A job of processes that map each other's arenas.
@@ -84,9 +85,12 @@ std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::strin
   if (rank == 0 && problem.empty() && near)
     block = std::make_unique<Arena>(static_cast<int64_t>(SharedBlock::bytes(sizes)), true);
   Introduction own{getpid(), arena ? arena->descriptor() : -1, block ? block->descriptor() : -1,
-                   arena ? arena->size() : 0, !problem.empty()};
+                   arena ? arena->size() : 0, problem.empty() ? 0 : std::hash<std::string>()(problem) | 1};
   std::vector<Introduction> ranks(static_cast<size_t>(size));
   MPI_Allgather(&own, sizeof(own), MPI_BYTE, ranks.data(), sizeof(own), MPI_BYTE, MPI_COMM_WORLD);
+  for (int i = 0; i < rank && own.problem; ++i)
+    if (ranks[static_cast<size_t>(i)].problem == own.problem)
+      throw EchoError(problem);
   if (!problem.empty())
     fail(problem);
   for (int i = 0; i < size; ++i)

@@ -11,7 +11,8 @@ namespace galvatron_rt {
 
 /// Connects all ranks; every rank of MPI_COMM_WORLD calls it once, with its arena or with the
 /// `problem` that keeps it from going on. Ranks that see each other's memory share it; across nodes
-/// it is MPI. Throws a PeerError if another rank has a problem.
+/// it is MPI. Throws an Error with the problem, an EchoError if an earlier rank has the same one, a
+/// PeerError if only others have problems.
 std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::string &problem,
                                             const BlockSizes &sizes, double timeout);
 

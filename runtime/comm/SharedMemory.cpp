@@ -107,6 +107,16 @@ public:
     meet("all-gather", name);
   }
 
+  int64_t largest(CollectiveName name, int64_t value) override {
+    int64_t own = members[static_cast<size_t>(index)];
+    uint32_t meeting = block.meetings(sizes, group, own).load(std::memory_order_relaxed) + 1;
+    block.word(sizes, group, own, meeting).store(value, std::memory_order_relaxed);
+    meet("agreement", name);
+    for (int64_t member : members)
+      value = std::max(value, block.word(sizes, group, member, meeting).load(std::memory_order_relaxed));
+    return value;
+  }
+
 private:
   /// What `own`, in this rank's arena, is in that of member `i`.
   template <typename T> T *at(size_t i, T *own) const {

@@ -23,8 +23,8 @@ struct BlockSizes {
 };
 
 /// What the ranks of a node share besides their arenas: for each group and rank a counter of the
-/// meetings it has come to, for each rank and stage the messages on their way, and the first failure.
-/// Lies in memory that begins as zeros; no pointers.
+/// meetings it has come to and what it says there, for each rank and stage the messages on their way, and
+/// the first failure. Lies in memory that begins as zeros; no pointers.
 class SharedBlock {
 public:
   static size_t bytes(const BlockSizes &sizes);
@@ -46,6 +46,11 @@ public:
     return reinterpret_cast<int64_t *>(end)[(rank * sizes.stages + stage) * sizes.maxSent +
                                             number % static_cast<uint32_t>(sizes.maxSent)];
   }
+  /// What `rank` says at a meeting of `group`. The one after the next has the same place: whoever comes
+  /// to that one has come to the next, and so has heard this.
+  std::atomic<int64_t> &word(const BlockSizes &sizes, int64_t group, int64_t rank, uint32_t meeting) {
+    return counters[group * sizes.ranks + rank].words[meeting % 2];
+  }
   /// Keeps the first failure and lets all who wait see it.
   void fail(int64_t rank, const std::string &message);
   bool failed() const { return state.load(std::memory_order_acquire) == Failed; }
@@ -60,6 +65,7 @@ private:
   enum State : uint32_t { Fine = 0, Failing = 1, Failed = 2 };
   struct alignas(64) Counter {
     std::atomic<uint32_t> value;
+    std::atomic<int64_t> words[2];
   };
 
   std::atomic<uint32_t> state;

@@ -8,12 +8,17 @@
 #include "core/Device.h"
 #include "core/Image.h"
 
+#include <numeric>
+
 struct galvatron_rt_context {
   /// If the arena is shared, ranks in other processes can read it.
   explicit galvatron_rt_context(const galvatron_rt_image *raw, int64_t rank = 0,
                                 bool isShared = false)
       : image(raw), rank(rank), arena(image.config().arena_bytes, isShared),
         device(galvatron_rt::makeCpuDevice(image)) {}
+
+  /// Groups that a transport connects: those of the image, and all ranks.
+  static int64_t groupCount(const galvatron_rt::Image &image) { return image.groups.size() + 1; }
 
   /// Connects this rank with those it makes collectives with.
   void join(galvatron_rt::Transport &transport) {
@@ -25,6 +30,14 @@ struct galvatron_rt_context {
           stage == config.stage
               ? nullptr
               : transport.open(rank + (stage - config.stage) * (config.ranks / config.stages), stage));
+    std::vector<int64_t> all(static_cast<size_t>(image.config().ranks));
+    std::iota(all.begin(), all.end(), 0);
+    everyone = transport.connect(image.groups.size(), all);
+  }
+
+  /// The largest `value` that a rank brings; all of them come. `what` is what they agree on.
+  int64_t agree(const char *what, int64_t value) const {
+    return everyone ? everyone->largest({what, "all ranks"}, value) : value;
   }
 
   void *tensorData(int64_t tensor) const { return arena.data() + image.tensors[tensor].offset; }
@@ -43,6 +56,7 @@ struct galvatron_rt_context {
   std::unique_ptr<galvatron_rt::Device> device;
   std::vector<std::unique_ptr<galvatron_rt::Communicator>> communicators; // of each group
   std::vector<std::unique_ptr<galvatron_rt::Channel>> channels; // to each stage but its own
+  std::unique_ptr<galvatron_rt::Communicator> everyone; // none if there is one rank
   int64_t step = 0; // for messages; 0 outside a step
   bool failed = false;
   std::string error;

@@ -344,7 +344,7 @@ void Image::checkViews() const {
     std::string what = concat("the view of tensor '", string(tensor.name), "'");
     if (tensor.role != GALVATRON_RT_ROLE_PARAMETER && tensor.role != GALVATRON_RT_ROLE_CONSTANT)
       bad(what, ", which has role ", tensor.role);
-    if (view.primary != 0 && view.primary != 1)
+    if (view.primary < 0 || view.primary > (config().stages > 1 ? 2 : 1))
       bad(what, " has primary ", view.primary);
     if (tensor.dtype != saved[view.saved].dtype)
       bad(what, " is ", dtypeName(tensor.dtype), " of a saved tensor of ",

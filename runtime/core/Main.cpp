@@ -28,6 +28,9 @@ void printErrors(const std::string &program, const std::string &message) {
   } while (begin < message.size());
 }
 
+/// mpirun ends all ranks when one of them fails: the one that says why must have said it by then.
+void letOthersSpeak() { std::this_thread::sleep_for(std::chrono::seconds(2)); }
+
 /// What was printed has arrived somewhere, or nobody wanted it. A full disk, say, shows only here.
 bool isOutputWritten() {
   bool isClosed = fcntl(STDOUT_FILENO, F_GETFD) < 0;
@@ -61,20 +64,17 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
       if (!warning.empty() && isFirstRank())
         std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), warning.c_str());
     std::string ownWeights = executablePath(argv[0]) + ".safetensors";
-    if (options.ranksAsThreads)
-      runAsThreads(images, options, ownWeights);
-    else
-      runAsProcess(images, options, ownWeights, *job);
+    int signal = options.ranksAsThreads ? runAsThreads(images, options, ownWeights)
+                                        : runAsProcess(images, options, ownWeights, *job);
     // Parameters are saved by now.
     if (!isOutputWritten())
       fail("standard output could not be written");
-    return 0;
+    return signal ? 128 + signal : 0;
   } catch (const CommandLineExit &exit) {
-    // All ranks were given the same flags, and mpirun ends the others when one of them fails: the
-    // first rank's word must be out by then.
+    // All ranks were given the same flags.
     if (!isFirstRank()) {
       if (exit.status != 0)
-        std::this_thread::sleep_for(std::chrono::seconds(2));
+        letOthersSpeak();
       return exit.status;
     }
     if (exit.status != 0) {
@@ -85,6 +85,8 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     if (isOutputWritten())
       return 0;
     printErrors(program, "standard output could not be written");
+  } catch (const EchoError &) {
+    letOthersSpeak();
   } catch (const std::bad_alloc &) {
     printErrors(program, "out of memory");
   } catch (const std::exception &e) {

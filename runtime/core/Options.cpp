@@ -113,7 +113,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.set_help_flag("--help,-h", "Print this and exit");
   app.add_option("--data", options.data, "Directory with the data")->type_name("DIR");
   app.add_option("--steps", options.steps,
-                 "Steps to run; beyond the data it starts again. Default: as many as the data has")
+                 "Steps of the whole run; beyond the data it starts again. Default: as many as the data has")
       ->type_name("N");
   app.add_option("--lr", hyper.lr, "Learning rate, default 1e-3")->type_name("X");
   app.add_option("--betas", betas, "AdamW: decay of the two averages, default 0.9,0.999")
@@ -142,6 +142,13 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.add_option("--save-gradients", options.saveGradients,
                  "Write the first step's gradients, before clipping, to this safetensors file")
       ->type_name("FILE");
+  app.add_option("--checkpoint", options.checkpoint,
+                 "Keep the last two checkpoints in this folder: one at the end, whether the run ends by itself or by "
+                 "SIGTERM, SIGUSR1 or Ctrl-C, and those of --every")
+      ->type_name("DIR");
+  app.add_option("--every", options.every, "A checkpoint after every N-th step")->type_name("N");
+  app.add_flag("--resume", options.resume,
+               "Go on from the last checkpoint of --checkpoint, whatever --load says; begin if there is none");
   app.add_option("--load", options.load, "Start from the parameters in this safetensors file")
       ->type_name("FILE");
   app.add_flag("--forward-only", options.forwardOnly,
@@ -196,7 +203,8 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   if (options.forwardOnly) {
     for (const char *flag :
          {"--lr", "--betas", "--eps", "--weight-decay", "--momentum", "--clip-norm",
-          "--lr-schedule", "--warmup", "--save", "--save-gradients", "--eval-data", "--eval-every"})
+          "--lr-schedule", "--warmup", "--save", "--save-gradients", "--checkpoint", "--every", "--resume", "--eval-data",
+          "--eval-every"})
       inapplicable(flag, "--forward-only trains nothing");
   } else {
     inapplicable("--save-outputs", "it needs --forward-only");
@@ -210,7 +218,16 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
     wrong("this program was compiled without an optimizer; it runs with --forward-only");
   needs("--eval-every", "--eval-data");
   needs("--eval-data", "--eval-every");
+  needs("--every", "--checkpoint");
+  needs("--resume", "--checkpoint");
 
+  if (given("--checkpoint") && options.checkpoint.empty())
+    wrong("--checkpoint names no folder");
+  // What is looked for is the folder that it is in.
+  while (options.checkpoint.size() > 1 && options.checkpoint.back() == '/')
+    options.checkpoint.pop_back();
+  if (given("--checkpoint"))
+    checkFolder("--checkpoint", options.checkpoint);
   std::map<std::string, const char *> written;
   for (auto [flag, path] : {std::pair<const char *, const std::string *>{"--log", &options.log},
                             {"--save", &options.save},
@@ -235,6 +252,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   checkNumber(app, "--steps", static_cast<double>(options.steps), 1, true, infinity);
   checkNumber(app, "--warmup", static_cast<double>(hyper.warmup), 0, true, infinity);
   checkNumber(app, "--timeout", options.timeout, 0, false, infinity);
+  checkNumber(app, "--every", static_cast<double>(options.every), 1, true, infinity);
   checkNumber(app, "--eval-every", static_cast<double>(options.evalEvery), 1, true, infinity);
   if (schedule == "constant")
     hyper.schedule = LrSchedule::Constant;

@@ -10,10 +10,12 @@
 namespace galvatron_rt {
 
 struct Options {
-  std::string data, log, save, saveGradients, load, saveOutputs, evalData;
+  std::string data, log, save, saveGradients, load, saveOutputs, evalData, checkpoint;
   Hyper hyper;
   int64_t steps = 0; // 0 = as many as the data has
   int64_t evalEvery = 0;
+  int64_t every = 0; // steps between checkpoints, 0 = only one at the end
+  bool resume = false;
   bool forwardOnly = false;
   bool nanTrace = false;
   bool profile = false;

@@ -50,7 +50,7 @@ private:
 
 BlockSizes blockSizes(const Image &image) {
   const galvatron_rt_config_record &config = image.config();
-  return {image.groups.size(), config.ranks, config.stages, config.max_sent};
+  return {galvatron_rt_context::groupCount(image), config.ranks, config.stages, config.max_sent};
 }
 
 /// That of the stage which a rank is in.
@@ -61,8 +61,8 @@ const galvatron_rt_image *imageOf(const galvatron_rt_image *images, int64_t rank
 
 } // namespace
 
-void runAsThreads(const galvatron_rt_image *images, const Options &options,
-                  const std::string &ownWeights) {
+int runAsThreads(const galvatron_rt_image *images, const Options &options,
+                 const std::string &ownWeights) {
   Image image(images);
   int64_t ranks = image.config().ranks;
   BlockSizes sizes = blockSizes(image);
@@ -72,6 +72,7 @@ void runAsThreads(const galvatron_rt_image *images, const Options &options,
   Gathering opened(ranks), ended(ranks);
   std::mutex mutex;
   std::exception_ptr first;
+  int signal = 0;
 
   auto runRank = [&](int64_t rank) {
     std::unique_ptr<Session> session;
@@ -95,7 +96,9 @@ void runAsThreads(const galvatron_rt_image *images, const Options &options,
         SharedMemoryTransport transport(block, sizes, rank, arenas, options.timeout);
         session->join(transport);
         session->announce(images);
-        session->run();
+        int ended = session->run();
+        if (rank == 0)
+          signal = ended;
       });
     // A peer may still read this rank's arena.
     ended.come();
@@ -108,10 +111,11 @@ void runAsThreads(const galvatron_rt_image *images, const Options &options,
     thread.join();
   if (first)
     std::rethrow_exception(first);
+  return signal;
 }
 
-void runAsProcess(const galvatron_rt_image *images, const Options &options,
-                  const std::string &ownWeights, const Job &job) {
+int runAsProcess(const galvatron_rt_image *images, const Options &options,
+                 const std::string &ownWeights, const Job &job) {
   std::unique_ptr<Session> session;
   std::string problem;
   try {
@@ -127,11 +131,12 @@ void runAsProcess(const galvatron_rt_image *images, const Options &options,
                                  blockSizes(Image(images)), options.timeout);
   if (!problem.empty())
     fail(problem);
+  int signal = 0;
   try {
     if (transport)
       session->join(*transport);
     session->announce(images);
-    session->run();
+    signal = session->run();
   } catch (const std::exception &e) {
     if (transport)
       transport->fail(e.what());
@@ -140,6 +145,7 @@ void runAsProcess(const galvatron_rt_image *images, const Options &options,
   // A peer may still read this rank's arena.
   if (job.size() > 1)
     job.meet();
+  return signal;
 }
 
 } // namespace galvatron_rt

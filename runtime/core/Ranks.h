@@ -7,14 +7,15 @@
 
 namespace galvatron_rt {
 
-/// Runs a session for every rank of the program, whose stages have `images`, each on a thread of its own. Throws the Error of the
-/// rank that failed first; the others end when they next wait for it.
-void runAsThreads(const galvatron_rt_image *images, const Options &options,
+/// Runs a session for every rank of the program, whose stages have `images`, each on a
+/// thread of its own. Returns what the sessions
+/// return. Throws the Error of the rank that failed first; the others end when they next wait for it.
+int runAsThreads(const galvatron_rt_image *images, const Options &options,
                   const std::string &ownWeights);
 
-/// Runs the session of this process's rank of the job. Throws its own Error, or a PeerError if
-/// another rank has failed.
-void runAsProcess(const galvatron_rt_image *images, const Options &options,
+/// Runs the session of this process's rank of the job, and returns what it returns. Throws its own
+/// Error, or a PeerError if another rank has failed.
+int runAsProcess(const galvatron_rt_image *images, const Options &options,
                   const std::string &ownWeights, const Job &job);
 
 } // namespace galvatron_rt

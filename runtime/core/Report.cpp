@@ -7,7 +7,10 @@
 #include "core/Launch.h"
 
 #include <charconv>
+#include <cinttypes>
 #include <cmath>
+#include <fstream>
+#include <unistd.h>
 
 namespace galvatron_rt {
 namespace {
@@ -55,11 +58,28 @@ std::string logLine(const StepReport &report) {
   return line + "}";
 }
 
-Log::Log(const std::string &path) : path(path) {
+/// How long the part of a log is that has steps up to `last`; 0 if there is no file.
+static int64_t lengthUpTo(const std::string &path, int64_t last) {
+  std::ifstream log(path, std::ios::binary);
+  int64_t length = 0, step = 0;
+  for (std::string line; std::getline(log, line); length += static_cast<int64_t>(line.size()) + 1) {
+    bool isWhole = !log.eof(); // a killed program or a full disk may leave half a line at the end
+    bool isRow = std::sscanf(line.c_str(), "{\"step\": %" SCNd64 ",", &step) == 1;
+    if (isWhole && !isRow)
+      fail("--log names '", path, "', which is not the log of a run that could go on");
+    if (!isWhole || step > last)
+      break;
+  }
+  return length;
+}
+
+Log::Log(const std::string &path, int64_t keptSteps) : path(path) {
   if (path.empty())
     return;
-  file.reset(std::fopen(path.c_str(), "we"));
-  if (!file)
+  int64_t kept = keptSteps ? lengthUpTo(path, keptSteps) : 0;
+  // Not emptied before it is known what stays.
+  file.reset(std::fopen(path.c_str(), kept ? "r+e" : "we"));
+  if (!file || (kept && (ftruncate(fileno(file.get()), kept) || std::fseek(file.get(), 0, SEEK_END))))
     fail(systemMessage(path));
 }
 
@@ -86,11 +106,11 @@ void Progress::show(const StepReport &report) {
   double now = secondsNow(), last = report.milliseconds / 1e3;
   // A moving average over about ten steps; the first step is slower (pages, caches) and is
   // forgotten at once.
-  secondsPerStep = report.step <= 2 ? last : 0.9 * secondsPerStep + 0.1 * last;
+  secondsPerStep = ++shown <= 2 ? last : 0.9 * secondsPerStep + 0.1 * last;
   bool isLast = report.step == report.steps;
   double interval = terminal ? 0.05 : 1.0;
   bool always = !terminal && report.steps <= 200;
-  if (!always && !isLast && report.step > 1 && now - lastLine < interval)
+  if (!always && !isLast && shown > 1 && now - lastLine < interval)
     return;
   lastLine = now;
   std::string line = concat("step ", report.step, "/", report.steps);

@@ -29,11 +29,12 @@ std::string numberText(double value);
 /// One line of log.jsonl, without the newline.
 std::string logLine(const StepReport &report);
 
-/// A file of one JSON object per line, written anew and line by line.
+/// A file of one JSON object per line, written line by line.
 class Log {
 public:
-  /// No file if the path is empty. Throws an Error if it cannot be created.
-  explicit Log(const std::string &path);
+  /// No file if the path is empty. What the file has of steps up to `keptSteps` stays, the rest goes.
+  /// Throws an Error if it cannot be created, or holds something else than a log that is to stay.
+  explicit Log(const std::string &path, int64_t keptSteps = 0);
   void write(const StepReport &report);
 
 private:
@@ -56,6 +57,7 @@ public:
 
 private:
   bool terminal, lineOpen = false;
+  int64_t shown = 0; // steps
   double lastLine = 0, secondsPerStep = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include "core/Clock.h"
 #include "core/Memory.h"
+#include "core/Signals.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,35 +15,32 @@ static int64_t outputRank(const Image &image) {
   return image.config().ranks / image.config().stages * (image.config().stages - 1);
 }
 
-/// What one rank is asked to do: the first one writes all files but the outputs, those that have pieces
-/// of its parameters help it.
+/// What one rank is asked to do: what all write together stays, the rest is the first one's; outputs are
+/// those of the rank that has them.
 static Options optionsOf(int64_t rank, Options options, const galvatron_rt_image *raw) {
-  Image image(raw);
-  if (rank == 0) {
-    if (outputRank(image) != 0)
-      options.saveOutputs = "";
-    return options;
-  }
-  int64_t group = image.config().staging_group;
-  bool helps = image.hasPieces() && image.members(group, rank).front() == 0;
-  if (!helps)
-    options.save = options.saveGradients = "";
-  options.log = "";
-  if (rank != outputRank(image))
+  if (rank != 0)
+    options.log = "";
+  if (rank != outputRank(Image(raw)))
     options.saveOutputs = "";
   return options;
 }
 
 Session::Session(const galvatron_rt_image *raw, const Options &given, const std::string &ownWeights,
                  int64_t rank, bool isShared)
-    : options(optionsOf(rank, given, raw)),
+    : options(optionsOf(rank, given, raw)), ownWeights(ownWeights),
       owned(std::make_unique<galvatron_rt_context>(raw, rank, isShared)), context(*owned), image(context.image), data(image, options.data), executor(context) {
   if (options.steps == 0)
     options.steps = data.count();
   options.hyper.steps = options.steps;
   if (!options.evalData.empty())
     evalData.emplace(image, options.evalData);
-  loadParameters(ownWeights);
+  if (rank == 0 || rank == outputRank(image))
+    checkOutputs();
+  // A run that may go on from a checkpoint loads when all ranks know of it.
+  if (!options.resume)
+    loadParameters();
+  if (!options.checkpoint.empty())
+    checkpoints.emplace(context, options);
   if (!options.save.empty())
     saver = std::make_unique<WeightsSaver>(context, options.save, WeightsSaver::Kind::Parameters);
   if (!options.saveGradients.empty())
@@ -53,13 +51,43 @@ Session::Session(const galvatron_rt_image *raw, const Options &given, const std:
   executor.traceNumbers(options.nanTrace);
   executor.profile(options.profile);
   // Last: opening it anew loses what an earlier run logged.
+  openLog();
+}
+
+/// What is written replaces a file that there is.
+void Session::checkOutputs() const {
+  for (auto [flag, path] : {std::pair<const char *, const std::string *>{"--log", &options.log},
+                            {"--save", &options.save},
+                            {"--save-gradients", &options.saveGradients},
+                            {"--save-outputs", &options.saveOutputs}}) {
+    if (path->empty())
+      continue;
+    if (isSameFile(*path, "/proc/self/exe"))
+      fail(flag, " names '", *path, "', the program that is running");
+    if (data.reads(*path) || (evalData && evalData->reads(*path)))
+      fail(flag, " names '", *path, "', from which the data is read");
+  }
+}
+
+void Session::openLog() {
   for (const std::string &read : {options.load, ownWeights})
     if (!options.log.empty() && isSameFile(options.log, read))
       fail("--log names '", options.log, "', from which the parameters are read");
-  log = Log(options.log);
+  log = Log(options.log, checkpoints ? checkpoints->start() : 0);
 }
 
-void Session::loadParameters(const std::string &ownWeights) {
+void Session::resume() {
+  checkpoints->agree();
+  if (!checkpoints->start())
+    return loadParameters();
+  if (image.config().random_weights)
+    randomWeights(context, /*onlyConstants=*/true);
+  else if (hasConstants(image))
+    loadWeights(context, ownWeights, LoadScope::Constants);
+  checkpoints->load();
+}
+
+void Session::loadParameters() {
   bool isRandom = image.config().random_weights;
   if (isRandom)
     randomWeights(context);
@@ -127,6 +155,8 @@ void Session::announce(const galvatron_rt_image *images) const {
               *image.string(config.model_name) ? image.string(config.model_name) : "model",
               static_cast<long long>(parameters), bytes.c_str(),
               static_cast<long long>(config.threads), config.threads == 1 ? "thread" : "threads");
+  if (options.resume)
+    std::printf("%s\n", checkpoints->origin().c_str());
   std::fflush(stdout);
 }
 
@@ -193,7 +223,19 @@ void Session::checkLoss(const StepReport &report) {
        cause);
 }
 
-void Session::run() {
+void Session::sayThatItEnds(int signal, int64_t step) {
+  progress.endLine();
+  std::printf("%s after step %lld of %lld: %s\n", signalName(signal), static_cast<long long>(step),
+              static_cast<long long>(options.steps),
+              checkpoints ? concat("--resume goes on from '", checkpoints->pathOf(step), "'").c_str()
+                          : "nothing is saved (--checkpoint=DIR would)");
+  std::fflush(stdout);
+}
+
+int Session::run() {
+  if (options.resume)
+    resume();
+  int64_t first = (checkpoints ? checkpoints->start() : 0) + 1;
   bool outputsWanted = outputs != nullptr, gradientsWanted = gradientSaver != nullptr;
   if (outputsWanted) {
     outputs->begin();
@@ -203,9 +245,10 @@ void Session::run() {
   }
   if (gradientsWanted)
     executor.publishGradients = [this] { gradientSaver->save(); };
-  for (int64_t number = 1; number <= options.steps; ++number) {
+  catchStopSignals();
+  for (int64_t number = first; number <= options.steps; ++number) {
     StepReport report = step(number);
-    if (number == 1) {
+    if (number == first) {
       if (outputsWanted)
         outputs->commit();
       executor.publishOutput = nullptr;
@@ -219,6 +262,16 @@ void Session::run() {
     log.write(report);
     if (context.rank == 0)
       progress.show(report);
+    // A run whose last step is done has nothing to end.
+    int64_t signal =
+        number < options.steps ? context.agree("whether to go on", stopSignal()) : 0;
+    if (checkpoints && (signal || checkpoints->isDue(number)))
+      checkpoints->save(number);
+    if (signal) {
+      if (context.rank == 0)
+        sayThatItEnds(static_cast<int>(signal), number);
+      return static_cast<int>(signal);
+    }
   }
   progress.endLine();
   if (saver)
@@ -229,6 +282,7 @@ void Session::run() {
                 static_cast<long long>(peakResidentBytes()),
                 static_cast<long long>(context.arena.size()));
   }
+  return 0;
 }
 
 } // namespace galvatron_rt

@@ -3,6 +3,7 @@
 #define GALVATRON_RT_CORE_SESSION_H
 
 #include "checkpoint/Weights.h"
+#include "core/Checkpoints.h"
 #include "core/Executor.h"
 #include "core/Options.h"
 #include "core/Report.h"
@@ -24,18 +25,24 @@ public:
 
   /// Says on standard output what is about to run.
   void announce(const galvatron_rt_image *images) const;
-  /// Runs the steps; rank 0 writes what was asked for. Throws an Error.
-  void run();
+  /// Runs the steps; rank 0 writes what was asked for. Returns 0, or the signal that ended the run
+  /// between two steps. Throws an Error.
+  int run();
 
 private:
-  void loadParameters(const std::string &ownWeights);
+  void checkOutputs() const;
+  void loadParameters();
+  void resume();
+  void openLog();
   void openOutputs();
   void publishOutput(int64_t tensor, int64_t microBatch);
   StepReport step(int64_t number);
   void checkLoss(const StepReport &report);
   double evaluate();
+  void sayThatItEnds(int signal, int64_t step);
 
   Options options;
+  std::string ownWeights;
   std::unique_ptr<galvatron_rt_context> owned;
   galvatron_rt_context &context;
   const Image &image;
@@ -44,6 +51,7 @@ private:
   Log log{""};
   Progress progress;
   Executor executor;
+  std::optional<Checkpoints> checkpoints;
   std::unique_ptr<WeightsSaver> saver, gradientSaver;
   std::unique_ptr<SafeTensorsWriter> outputs;
   std::vector<int64_t> outputEntry; // of each tensor, -1 = none

@@ -31,6 +31,13 @@ Batches::Batches(const Image &image, const std::string &directory) {
            image.string(image.tensors[sources[0].tensor].name), ".npy' has ", batchCount);
 }
 
+bool Batches::reads(const std::string &path) const {
+  for (const Source &source : sources)
+    if (isSameFile(path, source.file.path()))
+      return true;
+  return false;
+}
+
 void Batches::fill(galvatron_rt_context &context, int64_t index) const {
   for (const Source &source : sources)
     if (context.image.tensors[source.tensor].offset >= 0)

@@ -17,6 +17,8 @@ public:
 
   /// Global batches in the directory, the same in each file; 1 if the model has no input.
   int64_t count() const { return batchCount; }
+  /// Whether this path leads to one of the files.
+  bool reads(const std::string &path) const;
   /// Reads batch `index` into the arena.
   void fill(galvatron_rt_context &context, int64_t index) const;
 

@@ -16,6 +16,7 @@ public:
   NpyFile(const std::string &path, int64_t dtype, const std::vector<int64_t> &shape);
 
   int64_t records() const { return recordCount; }
+  const std::string &path() const { return file.path(); }
   /// Reads one record as the dtype into `data`.
   void read(int64_t record, void *data) const;
 

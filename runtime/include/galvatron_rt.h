@@ -185,7 +185,7 @@ typedef struct galvatron_rt_config_record {
   int64_t
       random_weights; /* 1: there is no weights file, values are made at start from random_seed */
   int64_t random_seed;
-  /* Parameters that not every rank has all of are saved through this part of the arena, a multiple of
+  /* Parameters that not every rank has all of, and their state, are saved through this part of the arena, a multiple of
    * 8 bytes (0 = there are none), by the ranks of one group (-1 = none) of which the first writes. It
    * is at the same place on all ranks. */
   int64_t staging_offset;
@@ -275,12 +275,13 @@ typedef struct galvatron_rt_saved_record {
   int64_t rank;
   int64_t dims; /* first of `rank` records of DIMS */
   int64_t init; /* galvatron_rt_init, for random weights */
-  int64_t has_gradient; /* 1 = some stage has a gradient of some part of it */
+  int64_t contents; /* bit galvatron_rt_state_kind is set: some stage has such state of some part of it */
 } galvatron_rt_saved_record;
 
 /* Element (i, j, ...) of the whole `tensor` is element offset + i*strides[0] + j*strides[1] + ... of
  * the row-major `saved`. The views with `primary` set, of all stages, partition each saved tensor:
- * --save writes exactly those. Each PARAMETER and CONSTANT tensor has exactly one view. */
+ * --save writes exactly those. 2 = the first stage
+ * that has the same parameter writes it. Each PARAMETER and CONSTANT tensor has exactly one view. */
 typedef struct galvatron_rt_view_record {
   int64_t tensor;
   int64_t saved;
@@ -302,7 +303,8 @@ typedef enum galvatron_rt_state_kind {
   GALVATRON_RT_STATE_MOMENTUM_BUFFER = 3
 } galvatron_rt_state_kind;
 
-/* `tensor` (same shape) is the gradient or optimizer state of `parameter`. */
+/* `tensor` (same shape, split alike) is the gradient or optimizer state of `parameter`; the parameter's
+ * view says where its elements lie in files. */
 typedef struct galvatron_rt_state_record {
   int64_t parameter;
   int64_t kind; /* galvatron_rt_state_kind */
@@ -455,7 +457,9 @@ typedef struct galvatron_rt_arg_record {
  * pipeline stage (of the only one). Rank r is of stage r / (ranks / stages). The images of all
  * stages agree in everything that is not a stage's own: sections SAVED, ALIASES, AXES and GROUPS are
  * the same, as is the staging area, and each declares all inputs of the program. Returns the exit status:
- * 0, 1 for an error (a line on standard error), 2 for a wrong command line. */
+ * 0, 1 for an error (a line on standard error), 2 for a wrong command line, and what shells say of a
+ * process that a signal ended, 128 + its number, where SIGTERM, SIGINT or SIGUSR1 ended the run before its last
+ * step. */
 int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image *images);
 
 /* ============================ (c) what the compiler asks ============================ */

@@ -166,6 +166,24 @@ TEST(Comm, AllGather) {
   });
 }
 
+// One after the other and between other collectives: no word is heard by who should hear the next.
+TEST(Comm, LargestOfWords) {
+  onAllRanks([](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    int64_t last = ranksOfJob() - 1;
+    float *value = reinterpret_cast<float *>(arena);
+    for (int64_t round = 0; round < 200; ++round) {
+      int64_t large = int64_t(1) << 40;
+      ASSERT_EQ(all->largest(name, transport.rank() * large + round), last * large + round);
+      ASSERT_EQ(all->largest(name, -transport.rank() - round), -round);
+      if (round % 3 == 0) {
+        *value = 1;
+        all->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+      }
+    }
+  });
+}
+
 // Two groups at once: neighbours, and those at equal places among neighbours.
 TEST(Comm, GroupsAreApart) {
   int64_t ranks = ranksOfJob();

@@ -192,9 +192,9 @@ TEST_F(SafeTensorsTest, NamesWhatIsWrong) {
   EXPECT_EQ(file(entry("F32", "[2]", "[0,8]")), "");
   EXPECT_EQ(complaint("abc"), "not a safetensors file: it has 3 bytes");
   EXPECT_EQ(complaint(std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10)),
-            "its header says 18446744073709551615 bytes, the file has 10");
+            "not a safetensors file, or truncated: its header would have 18446744073709551615 bytes, the file has 10");
   EXPECT_EQ(complaint(safetensorsBytes(entry("F32", "[2]", "[0,8]"), "").substr(0, 20)),
-            "its header says 54 bytes, the file has 20");
+            "not a safetensors file, or truncated: its header would have 54 bytes, the file has 20");
   EXPECT_EQ(file("{nonsense"), "its header is not JSON");
   EXPECT_EQ(file(""), "its header is not JSON");
   EXPECT_EQ(file(std::string(100000, '[')), "its header is not JSON");

@@ -442,6 +442,9 @@ TEST_F(ProgramTest, ReplacesOnlyFilesThatItMay) {
   EXPECT_EQ(errorOf("--data=data --log=sample.safetensors"),
             "sample: error: --log names 'sample.safetensors', from which the parameters are read\n");
   EXPECT_EQ(readFile(folder / "sample.safetensors"), weights);
+  EXPECT_EQ(errorOf("--data=data --save=sample"), "sample: error: --save names 'sample', the program that is running\n");
+  EXPECT_EQ(errorOf("--data=data --log=data/../data/x.npy"),
+            "sample: error: --log names 'data/../data/x.npy', from which the data is read\n");
   std::ofstream(std::string(folder / "log.jsonl")) << "of an earlier run";
   EXPECT_NE(run("--data=data --log=log.jsonl --load=nowhere").status, 0);
   EXPECT_EQ(readFile(folder / "log.jsonl"), "of an earlier run");
@@ -491,7 +494,7 @@ TEST_F(ProgramTest, AllocatesNothingLargeAfterTheFirstStep) {
   GTEST_SKIP() << "the sanitizer replaces the allocator itself";
 #endif
   Result result = run(
-      "--data=data --steps=5 --log=log.jsonl --save=a.safetensors --eval-data=data --eval-every=1",
+      "--data=data --steps=5 --log=log.jsonl --save=a.safetensors --eval-data=data --eval-every=1 --checkpoint=c --every=1",
       "ALLOCATIONS_LOG=log.jsonl LD_PRELOAD=" ALLOCATIONS_LIBRARY);
   EXPECT_EQ(result.status, 0);
   EXPECT_EQ(result.errors, "");
