@@ -15,6 +15,7 @@
 #include "galvatron/Import/Passes.h"
 #include "galvatron/Partition/Passes.h"
 #include "galvatron/Plan/Passes.h"
+#include "galvatron/Plan/PlanModule.h"
 #include "galvatron/Schedule/Passes.h"
 #include "galvatron/Training/Passes.h"
 #include "mlir/Transforms/Passes.h"
@@ -39,11 +40,7 @@ static void addTrainingStagePasses(OpPassManager &pm, const PipelineOptions &opt
 /// The same step; every call has a strategy and a stage.
 static void addPlannedPasses(OpPassManager &pm, const PipelineOptions &options) {
   // Ranks are axes in space, micro-batches one in time; the batch is split over all of them.
-  DistApplyPlanPassOptions plan;
-  plan.ranks = options.ranks;
-  plan.tensor = options.tensor;
-  plan.microBatches = options.microBatches;
-  pm.addPass(createDistApplyPlanPass(plan));
+  pm.addPass(createDistApplyPlanPass(options.plan));
   // Every call knows where and how it runs.
   pm.addPass(createVerifyPlannedPass());
 }

@@ -29,6 +29,7 @@ inline constexpr llvm::StringLiteral tensorRole = "tensor";
 
 // Attributes on ops of other dialects.
 inline constexpr llvm::StringLiteral strategyAttrName = "dist.strategy";
+inline constexpr llvm::StringLiteral opAttrName = "dist.op"; ///< what a strategy calls an op of a block
 inline constexpr llvm::StringLiteral stageAttrName = "dist.stage";
 inline constexpr llvm::StringLiteral callAttrName = "dist.call";              ///< number of a forward call
 inline constexpr llvm::StringLiteral backwardOfAttrName = "dist.backward_of"; ///< number of its forward

@@ -182,3 +182,24 @@ dist.mesh @mesh("a" = 2) micro_batches(2)
 // split C1
 // expected-error@+1 {{split of input 1, dimension 0 is over [2], which is no list of axis names}}
 dist.strategy @s0 on @mesh {tensor = ["a"]} splits [#dist.split<input 1, dim 0, [2]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C5
+// expected-error@+1 {{splits op "up" over "a", which has not the role tensor}}
+dist.strategy @s0 on @mesh {batch = ["time", "a"]} ops [#dist.op<"up", [#dist.split<input 1, dim 0, ["a"]>]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C6
+// expected-error@+1 {{splits op "up" over "a" twice}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} ops [#dist.op<"up", [#dist.split<input 1, dim 0, ["a"]>, #dist.split<input 0, dim 1, ["a"]>]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// op C1
+// expected-error@+1 {{op "up" has [2], which is no list of splits}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} ops [#dist.op<"up", [2]>]
