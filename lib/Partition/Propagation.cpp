@@ -103,6 +103,7 @@ void Propagation::begin(StringAttr name) {
   roles.clear();
   fixedLoops.clear();
   fixedDims.clear();
+  fixedCalls.clear();
   bool isBatch = false, isOther = false;
   isTensor = false;
   for (auto strategy : module.getOps<dist::StrategyOp>()) {
@@ -128,6 +129,7 @@ Propagation::Role Propagation::getRole(Operation *call) const { return roles.loo
 void Propagation::seed() {
   for (func::FuncOp function : functions)
     seedOps(function);
+  seedUpdates();
   for (func::FuncOp step : steps)
     for (auto call : step.getOps<func::CallOp>()) {
       dist::StrategyOp strategy = getStrategy(call);
@@ -142,6 +144,26 @@ void Propagation::seed() {
         }
       if (call->hasAttr(dist::callAttrName) && strategy.getSplits())
         seedSplits(call, strategy);
+    }
+}
+
+/// Optimizer state is stored as its parameter is, and updated where that is whole or in the same pieces.
+void Propagation::seedUpdates() {
+  for (func::FuncOp step : steps)
+    for (auto call : step.getOps<func::CallOp>()) {
+      if (hasStrategy(call))
+        continue;
+      std::optional<int64_t> dim;
+      for (Value operand : call.getOperands())
+        if (auto read = operand.getDefiningOp<nn::GetParameterOp>())
+          if (auto fixed = fixedDims.find(read.getParameterAttr()); fixed != fixedDims.end())
+            dim = fixed->second;
+      if (!dim)
+        continue;
+      fixedCalls[call] = *dim;
+      for (Value operand : call.getOperands())
+        if (auto read = operand.getDefiningOp<nn::GetParameterOp>())
+          fixedDims.try_emplace(read.getParameterAttr(), *dim);
     }
 }
 

@@ -55,6 +55,7 @@ private:
   void seed();
   void seedSplits(mlir::func::CallOp call, dist::StrategyOp strategy);
   void seedOps(mlir::func::FuncOp function);
+  void seedUpdates();
   dist::StrategyOp getStrategy(mlir::Operation *call) const;
   Role getRole(mlir::Operation *call) const;
   static bool isPair(mlir::Operation *one, mlir::Operation *other);
@@ -109,6 +110,7 @@ private:
   bool isMixed = false;  ///< it splits the batch in some strategies and not in others
   llvm::DenseMap<mlir::Operation *, int64_t> fixedLoops; ///< of ops that a strategy names: what the axis splits, or -1
   llvm::DenseMap<mlir::Attribute, int64_t> fixedDims;    ///< of parameters that such ops read: what the axis splits, or -1
+  llvm::DenseMap<mlir::Operation *, int64_t> fixedCalls; ///< of calls once a step that read such parameters: the same
   llvm::SetVector<mlir::Operation *> worklist;
   llvm::SetVector<mlir::Operation *> outsiders;
   llvm::DenseSet<std::pair<const void *, const void *>> reported; ///< by name and location

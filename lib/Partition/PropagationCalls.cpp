@@ -122,8 +122,10 @@ bool Propagation::isPair(Operation *one, Operation *other) {
 /// Whether a call takes its operand as it is split outside. Strategies may differ from block to block: rows pass between calls
 /// whose batch the axis splits, what is inside a block stays there.
 bool Propagation::entersCall(Value value, int64_t dim, func::CallOp call) const {
-  if (!hasStrategy(call))
-    return true;
+  if (!hasStrategy(call)) {
+    auto fixed = fixedCalls.find(call);
+    return fixed == fixedCalls.end() || fixed->second == dim;
+  }
   Role role = getRole(call);
   if (auto maker = value.getDefiningOp<func::CallOp>(); maker && hasStrategy(maker))
     return isPair(maker, call) || (role == Role::Batch && getRole(maker) == Role::Batch);

@@ -81,7 +81,7 @@ private:
   llvm::DenseMap<std::pair<Attribute, const Strategy *>, FailureOr<FlatSymbolRefAttr>> made;
   llvm::DenseMap<Operation *, FlatSymbolRefAttr> strategyOf;
   FlatSymbolRefAttr first;
-  bool isTensor = false, isSplit = false; ///< some strategy has tensor axes; some splits something over them
+  bool isSplit = false; ///< some strategy splits something over tensor axes
 };
 
 ArrayAttr StrategyWriter::getAxes(const PlanAxes &axes) {
@@ -118,7 +118,6 @@ FailureOr<FlatSymbolRefAttr> StrategyWriter::makeStrategy(const ChainLink &link)
   SmallVector<dist::SplitAttr> splits;
   SmallVector<Attribute> ops;
   if (!strategy.tensor.empty()) {
-    isTensor = true;
     auto &dimensions = inside[callee];
     if (!dimensions)
       dimensions = std::make_unique<InnerDimensions>(block.joint, block.parameters);
@@ -162,12 +161,12 @@ LogicalResult StrategyWriter::run(ArrayRef<func::FuncOp> steps) {
       if (succeeded(found->second))
         strategyOf[link.call] = *found->second;
     }
-  if (ok && isTensor && !isSplit) {
-    int64_t ranks = 1;
-    for (const BlockRun &run : plan.blocks)
-      ranks = std::max(ranks, plan.getSize(run.strategy.tensor));
+  // Embedding and head are whole where they cannot be split.
+  int64_t ranks = 1;
+  for (const BlockRun &run : plan.blocks)
+    ranks = std::max(ranks, plan.getSize(run.strategy.tensor));
+  if (ok && ranks > 1 && !isSplit)
     return emitError(module.getLoc()) << ranks << " ranks cannot share a block: nothing inside one can be split";
-  }
   return success(ok);
 }
 
