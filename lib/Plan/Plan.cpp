@@ -298,7 +298,7 @@ std::optional<Plan> galvatron::resolvePlan(const Plan &plan, const PlannedModel 
     planned += run.count;
   if (planned != model.blocks)
     refuse("the plan is for " + Twine(planned) + " blocks; the model has " + Twine(model.blocks));
-  if (plan.stages.count > model.blocks)
+  if (plan.stages.count > std::max<int64_t>(1, model.blocks))
     refuse(Twine(plan.stages.count) + " stages need as many blocks; the model has " + Twine(model.blocks));
   else if (!plan.stages.firstBlocks.empty() && plan.stages.firstBlocks.back() >= model.blocks)
     refuse("a stage begins at block " + Twine(plan.stages.firstBlocks.back()) + "; the model has blocks 0 to " + Twine(model.blocks - 1));

@@ -69,7 +69,7 @@ private:
   void checkKeys(const json::Object &object, const Twine &where, ArrayRef<StringRef> known);
   std::optional<int64_t> readInteger(const json::Object &object, const Twine &where, StringRef key, int64_t least, int64_t most);
   std::optional<unsigned> readName(const json::Object &object, const Twine &where, StringRef key, ArrayRef<StringLiteral> names);
-  void readMesh(const json::Object &object);
+  bool readMesh(const json::Object &object);
   void readStages(const json::Object &object);
   PlanAxes readAxes(const json::Object &object, const Twine &where, StringRef key, bool isRequired = false);
   Strategy readStrategy(const json::Object &object, const Twine &where, bool isRun);
@@ -124,18 +124,23 @@ std::optional<unsigned> PlanReader::readName(const json::Object &object, const T
   return std::nullopt;
 }
 
-void PlanReader::readMesh(const json::Object &object) {
+bool PlanReader::readMesh(const json::Object &object) {
   const json::Array *sizes = object.getArray("mesh");
-  if (!sizes)
-    return fail("", "\"mesh\": wanted the sizes of the axes, slowest link first, like [2, 2]");
+  if (!sizes) {
+    fail("", "\"mesh\": wanted the sizes of the axes, slowest link first, like [2, 2]");
+    return false;
+  }
   int64_t ranks = 1;
   for (const json::Value &value : *sizes) {
     std::optional<int64_t> size = value.getAsInteger();
-    if (!size || *size < 2 || *size > maxRanks / ranks)
-      return fail("", "\"mesh\": wanted sizes of at least 2 with a product of at most " + Twine(maxRanks));
+    if (!size || *size < 2 || *size > maxRanks / ranks) {
+      fail("", "\"mesh\": wanted sizes of at least 2 with a product of at most " + Twine(maxRanks));
+      return false;
+    }
     ranks *= *size;
     plan.mesh.push_back(*size);
   }
+  return true;
 }
 
 void PlanReader::readStages(const json::Object &object) {
@@ -266,8 +271,8 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
   }
   checkKeys(*object, "",
             {"version", "mesh", "global_batch", "micro_batches", "stages", "schedule", "embedding", "blocks", "head"});
-  readMesh(*object);
-  if (!ok)
+  // Without its axes there is nothing to say of the others.
+  if (!readMesh(*object))
     return std::nullopt;
   plan.globalBatch = readInteger(*object, "", "global_batch", 1, INT64_MAX);
   plan.microBatches = readInteger(*object, "", "micro_batches", 1, INT64_MAX);
