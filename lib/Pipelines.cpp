@@ -15,6 +15,7 @@
 #include "galvatron/Import/Passes.h"
 #include "galvatron/Partition/Passes.h"
 #include "galvatron/Plan/Passes.h"
+#include "galvatron/Plan/PlanModule.h"
 #include "galvatron/Schedule/Passes.h"
 #include "galvatron/Training/Passes.h"
 #include "mlir/Transforms/Passes.h"
@@ -39,12 +40,7 @@ static void addTrainingStagePasses(OpPassManager &pm, const PipelineOptions &opt
 /// The same step; every call has a strategy and a stage.
 static void addPlannedPasses(OpPassManager &pm, const PipelineOptions &options) {
   // Ranks are axes in space, micro-batches one in time; the batch is split over all of them.
-  DistApplyPlanPassOptions plan;
-  plan.ranks = options.ranks;
-  plan.stages = options.stages;
-  plan.tensor = options.tensor;
-  plan.microBatches = options.microBatches;
-  pm.addPass(createDistApplyPlanPass(plan));
+  pm.addPass(createDistApplyPlanPass(options.plan));
   // Every call knows where and how it runs.
   pm.addPass(createVerifyPlannedPass());
 }
@@ -62,13 +58,11 @@ static void addPartitionedPasses(OpPassManager &pm) {
 }
 
 /// The order in which functions run on micro-batches, as a table.
-static void addScheduledPasses(OpPassManager &pm, const PipelineOptions &options) {
+static void addScheduledPasses(OpPassManager &pm) {
   // The step is calls and nothing else, each on its stage.
   pm.addPass(createPipeSplitPass());
   // Each call becomes a row per micro-batch, in the table of its stage.
-  PipeSchedulePassOptions schedule;
-  schedule.schedule = options.schedule;
-  pm.addPass(createPipeSchedulePass(schedule));
+  pm.addPass(createPipeSchedulePass());
   // Rows fit together: every value is there when it is read, and no stages wait for each other.
   pm.addPass(createPipeVerifySchedulePass());
   pm.addPass(createVerifyScheduledPass());
@@ -112,7 +106,7 @@ void galvatron::addStagePasses(OpPassManager &pm, Stage stage, const PipelineOpt
   case Stage::Partitioned:
     return addPartitionedPasses(pm);
   case Stage::Scheduled:
-    return addScheduledPasses(pm, options);
+    return addScheduledPasses(pm);
   case Stage::Lowered:
     return addLoweredPasses(pm, options);
   }

@@ -85,6 +85,12 @@ LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, in
   return success();
 }
 
+LogicalResult OpAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr name, ArrayAttr splits) {
+  if (!llvm::all_of(splits, [](Attribute split) { return llvm::isa<SplitAttr>(split); })) // C1
+    return emitError() << "op " << name << " has " << splits << ", which is no list of splits";
+  return success();
+}
+
 int64_t LayoutAttr::getSplitDim(StringRef axis) {
   for (auto [i, dim] : llvm::enumerate(getDims()))
     for (Attribute name : llvm::cast<ArrayAttr>(dim))
@@ -186,6 +192,16 @@ LogicalResult StrategyOp::verifySymbolUses(SymbolTableCollection &symbols) {
       if (!split.insert({entry.getInput(), axis}).second) // C6
         return emitOpError("splits input ") << entry.getInput() << " over " << axis << " twice";
     }
+  for (auto op : getOps().value_or(ArrayAttr::get(getContext(), {})).getAsRange<OpAttr>()) {
+    DenseSet<Attribute> taken;
+    for (auto entry : op.getSplits().getAsRange<SplitAttr>())
+      for (auto axis : entry.getAxes().getAsRange<StringAttr>()) {
+        if (!llvm::is_contained(tensor, axis)) // C5
+          return emitOpError("splits op ") << op.getName() << " over " << axis << ", which has not the role " << tensorRole;
+        if (!taken.insert(axis).second) // C6
+          return emitOpError("splits op ") << op.getName() << " over " << axis << " twice";
+      }
+  }
   return success();
 }
 

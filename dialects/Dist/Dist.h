@@ -29,7 +29,10 @@ inline constexpr llvm::StringLiteral tensorRole = "tensor";
 
 // Attributes on ops of other dialects.
 inline constexpr llvm::StringLiteral strategyAttrName = "dist.strategy";
+inline constexpr llvm::StringLiteral opAttrName = "dist.op"; ///< what a strategy calls an op of a block
 inline constexpr llvm::StringLiteral stageAttrName = "dist.stage";
+/// On the mesh: the order in which pipeline stages run their micro-batches, if the plan says another one than 1f1b.
+inline constexpr llvm::StringLiteral scheduleAttrName = "dist.schedule";
 inline constexpr llvm::StringLiteral callAttrName = "dist.call";              ///< number of a forward call
 inline constexpr llvm::StringLiteral backwardOfAttrName = "dist.backward_of"; ///< number of its forward
 inline constexpr llvm::StringLiteral layoutAttrName = "dist.layout";

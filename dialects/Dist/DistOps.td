@@ -25,7 +25,7 @@ def Dist_Dialect : Dialect {
     a partial sum over it is an accumulated gradient.
 
     Some attributes on other dialects' ops belong to this one: `dist.strategy` and `dist.stage` on the calls
-    of a step, `dist.call` and `dist.backward_of` (a forward's number) on those that were cut out of joint functions, and the layouts that `--dist-propagate-layouts` finds: `dist.layout` on arguments and results
+    of a step, `dist.op` on the ops that a strategy names, `dist.call` and `dist.backward_of` (a forward's number) on those that were cut out of joint functions, and the layouts that `--dist-propagate-layouts` finds: `dist.layout` on arguments and results
     of functions, `dist.layouts` (one per result) on ops.
   }];
   let useDefaultAttributePrinterParser = 1;
@@ -92,6 +92,24 @@ def Dist_SplitAttr : Dist_Attr<"Split", "split"> {
 }
 def Dist_SplitArrayAttr : TypedArrayAttrBase<Dist_SplitAttr, "list of splits">;
 
+def Dist_OpAttr : Dist_Attr<"Op", "op"> {
+  let summary = "what one op of a block splits, instead of what follows from the block's splits";
+  let description = [{
+    The op is the one in the block whose `dist.op` is the name; `input` is its operand. Over axes of the role tensor that
+    no split has, the op is whole.
+
+    ```mlir
+    #dist.op<"mlp.down.weight", [#dist.split<input 1, dim 1, ["b"]>]>   // columns instead of rows
+    #dist.op<"mlp.up.weight", []>                                        // not split
+    ```
+    C1: splits is a list of splits.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name, "::mlir::ArrayAttr":$splits);
+  let assemblyFormat = "`<` $name `,` $splits `>`";
+  let genVerifyDecl = 1;
+}
+def Dist_OpArrayAttr : TypedArrayAttrBase<Dist_OpAttr, "list of ops">;
+
 // Symbols -----------------------------------------------------------------===//
 
 class Dist_SymbolUse<string mnemonic, list<Trait> traits = []> : Op<Dist_Dialect, mnemonic,
@@ -134,18 +152,18 @@ def Dist_StrategyOp : Dist_SymbolUse<"strategy", [Symbol]> {
   let description = [{
     Roles say what an axis is for: `batch` splits dimension 0 of the model's inputs, `tensor` what is inside a block.
     `splits` says which inputs of the block it splits, parameters above all: propagation finds the layouts of everything
-    else from these. A call without a strategy runs once a step.
+    else from these. `ops` says what single ops split instead. A call without a strategy runs once a step.
 
     ```mlir
     dist.strategy @s0 on @mesh {batch = ["time", "a"]}
     dist.strategy @s1 on @mesh {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 2, ["b"]>]
     ```
     C1: the mesh exists. C2: each role is a list of axes of the mesh. C3: roles are known. C4: no axis has two roles.
-    C5: splits are over axes of the role tensor. C6: no axis splits an input twice.
+    C5: splits are over axes of the role tensor. C6: no axis splits an input, or a named op, twice.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$mesh, DictionaryAttr:$roles,
-                       OptionalAttr<Dist_SplitArrayAttr>:$splits);
-  let assemblyFormat = "$sym_name `on` $mesh $roles (`splits` $splits^)? attr-dict";
+                       OptionalAttr<Dist_SplitArrayAttr>:$splits, OptionalAttr<Dist_OpArrayAttr>:$ops);
+  let assemblyFormat = "$sym_name `on` $mesh $roles (`splits` $splits^)? (`ops` $ops^)? attr-dict";
   let extraClassDeclaration = [{
     /// The axes of a role, outermost first.
     ::llvm::SmallVector<::mlir::StringAttr> getRole(::llvm::StringRef role);

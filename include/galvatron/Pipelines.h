@@ -3,6 +3,7 @@
 #ifndef GALVATRON_PIPELINES_H
 #define GALVATRON_PIPELINES_H
 
+#include "galvatron/Plan/Plan.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -25,11 +26,7 @@ Stage detectStage(mlir::ModuleOp module);
 struct PipelineOptions {
   std::string loss;                ///< cross-entropy:NAME or output:NAME
   std::string optimizer = "adamw"; ///< adamw or sgd
-  int64_t ranks = 1;
-  int64_t stages = 1; ///< of the pipeline
-  int64_t tensor = 1; ///< ranks that share each block
-  int64_t microBatches = 1;
-  std::string schedule = "1f1b"; ///< gpipe or 1f1b
+  Plan plan = *makePlan({}, [](const llvm::Twine &) {}); ///< one rank
   int64_t threads = 1;
   std::string cpu = "native"; ///< native, x86-64-v3 or x86-64-v4
 };

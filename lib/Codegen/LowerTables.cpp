@@ -322,7 +322,14 @@ LogicalResult TableLowering::lower(Operation *row) {
     buffers[zero.getResult()] = slot;
   } else {
     auto gradient = cast<pipe::GradientOp>(row);
-    builder.create<rt::GradientOp>(gradient.getLoc(), gradient.getParameterAttr(), buffers[gradient.getValue()]);
+    Value value = buffers[gradient.getValue()];
+    // What is handed out lies in one place on all ranks.
+    if (auto piece = gradient.getValue().getDefiningOp<pipe::PieceOp>(); piece && piece.getAxes()) {
+      Value copy = makeSlot(gradient.getLoc(), piece.getType(), "gradient");
+      runHelper(gradient.getLoc(), "copy_", value, copy);
+      value = copy;
+    }
+    builder.create<rt::GradientOp>(gradient.getLoc(), gradient.getParameterAttr(), value);
     if (--gradients == 0)
       builder.create<rt::PublishGradientsOp>(gradient.getLoc());
   }

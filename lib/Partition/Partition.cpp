@@ -156,6 +156,9 @@ LogicalResult ReshardLowering::run() {
   for (auto [dim, move] : llvm::enumerate(moves))
     if (!move.added.empty() && failed(slice(dim, move.added)))
       return failure();
+  // Another reshard may go on from here.
+  if (value != reshard.getValue())
+    value.getDefiningOp()->setAttr(dist::layoutsAttrName, builder.getArrayAttr({to}));
   reshard.replaceAllUsesWith(value);
   reshard.erase();
   return success();
@@ -182,7 +185,10 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
       return signalPassFailure();
     shrinkParameters(module);
     // The layouts of functions stay, for readers and for what packs parameters; those of ops have served.
-    module.walk([](Operation *op) { op->removeAttr(dist::layoutsAttrName); });
+    module.walk([](Operation *op) {
+      op->removeAttr(dist::layoutsAttrName);
+      op->removeAttr(dist::opAttrName);
+    });
     for (auto function : module.getOps<func::FuncOp>())
       for (Operation &op : function.getOps())
         if (isa<nn::ShardingRuleInterface>(op))

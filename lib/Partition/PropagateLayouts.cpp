@@ -37,13 +37,32 @@ void insertReshards(func::FuncOp function, const Propagation &found) {
     for (OpOperand &use : op.getOpOperands())
       if (dist::LayoutAttr wanted = found.getWanted(use); wanted != found.getLayout(use.get()))
         uses.emplace_back(&use, wanted);
+  // What is combined for one use is combined for all: those that want other pieces get them of that.
+  DenseMap<Value, SmallVector<dist::LayoutAttr>> wantedOf;
+  for (auto [use, wanted] : uses)
+    if (!llvm::is_contained(wantedOf[use->get()], wanted))
+      wantedOf[use->get()].push_back(wanted);
+  auto getReshard = [&](OpBuilder &builder, Value value, dist::LayoutAttr layout) {
+    Value &resharded = made[{value, layout}];
+    if (!resharded)
+      resharded = builder.create<dist::ReshardOp>(value.getLoc(), value.getType(), value, layout);
+    return resharded;
+  };
   for (auto [use, wanted] : uses) {
-    Value &resharded = made[{use->get(), wanted}];
-    if (!resharded) {
-      OpBuilder builder(use->getOwner());
-      resharded = builder.create<dist::ReshardOp>(use->get().getLoc(), use->get().getType(), use->get(), wanted);
+    OpBuilder builder(use->getOwner());
+    Value value = use->get();
+    dist::LayoutAttr have = found.getLayout(value);
+    if (ArrayRef<dist::LayoutAttr> all = wantedOf[value]; all.size() > 1) {
+      SmallVector<dist::PartialAttr> left;
+      llvm::copy_if(have.getPartial(), std::back_inserter(left), [&](dist::PartialAttr entry) {
+        return llvm::any_of(all, [&](dist::LayoutAttr other) { return other.getPartialOver(entry.getAxis()).has_value(); });
+      });
+      auto combined = dist::LayoutAttr::get(have.getContext(), have.getMesh(), have.getDims(), left);
+      if (combined != have)
+        value = getReshard(builder, value, combined);
+      have = combined;
     }
-    use->set(resharded);
+    use->set(wanted == have ? value : getReshard(builder, value, wanted));
   }
 }
 

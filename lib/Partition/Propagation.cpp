@@ -70,16 +70,14 @@ void Propagation::dropAxis() {
 LogicalResult Propagation::run() {
   if (failed(collect()))
     return failure();
-  // The axes of all strategies, outermost first.
-  llvm::MapVector<StringAttr, bool> axes;
-  for (StringRef role : {dist::batchRole, dist::tensorRole})
-    for (auto strategy : module.getOps<dist::StrategyOp>())
-      for (StringAttr name : strategy.getRole(role))
-        axes.insert({name, role == dist::tensorRole});
-  for (auto [name, isInside] : axes) {
-    axis = name;
-    isTensor = isInside;
-    pieces = mesh.getAxisSize(name);
+  findRows();
+  // Outermost first: micro-batches, then the slowest link.
+  SmallVector<StringAttr> axes{StringAttr::get(module.getContext(), dist::timeAxis)};
+  llvm::append_range(axes, mesh.getAxisNames().getAsRange<StringAttr>());
+  for (StringAttr name : axes) {
+    begin(name);
+    if (llvm::all_of(roles, [](const auto &entry) { return entry.second == Role::None; }))
+      continue;
     seed();
     while (!worklist.empty())
       visit(worklist.pop_back_val());
@@ -98,22 +96,112 @@ LogicalResult Propagation::run() {
 // What is split
 //===----------------------------------------------------------------------===//
 
-/// Splits the rows of the model's inputs in every call whose strategy has the axis in its batch role, and what the strategy
-/// splits in the calls of a block.
+/// Makes `name` the axis at hand.
+void Propagation::begin(StringAttr name) {
+  axis = name;
+  pieces = mesh.getAxisSize(name);
+  roles.clear();
+  fixedLoops.clear();
+  fixedDims.clear();
+  fixedCalls.clear();
+  bool isBatch = false, isOther = false;
+  isTensor = false;
+  for (auto strategy : module.getOps<dist::StrategyOp>()) {
+    Role role = llvm::is_contained(strategy.getRole(dist::batchRole), name)    ? Role::Batch
+                : llvm::is_contained(strategy.getRole(dist::tensorRole), name) ? Role::Tensor
+                                                                               : Role::None;
+    roles[FlatSymbolRefAttr::get(strategy.getSymNameAttr())] = role;
+    (role == Role::Batch ? isBatch : isOther) = true;
+    isTensor |= role == Role::Tensor;
+  }
+  isMixed = isBatch && isOther;
+}
+
+dist::StrategyOp Propagation::getStrategy(Operation *call) const {
+  auto name = call->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
+  return name ? symbols.lookup<dist::StrategyOp>(name.getAttr()) : dist::StrategyOp();
+}
+
+Propagation::Role Propagation::getRole(Operation *call) const { return roles.lookup(call->getAttr(dist::strategyAttrName)); }
+
+/// Splits the rows of the model's inputs, and of what other blocks made whole, in every call whose strategy has the axis in its batch
+/// role, and what the strategy splits in the calls of a block.
 void Propagation::seed() {
-  for (func::FuncOp step : steps) {
-    nn::Rows rows = findRows(step);
+  for (func::FuncOp function : functions)
+    seedOps(function);
+  seedUpdates();
+  for (func::FuncOp step : steps)
     for (auto call : step.getOps<func::CallOp>()) {
-      auto name = call->getAttrOfType<FlatSymbolRefAttr>(dist::strategyAttrName);
-      auto strategy = name ? symbols.lookup<dist::StrategyOp>(name.getAttr()) : dist::StrategyOp();
+      dist::StrategyOp strategy = getStrategy(call);
       if (!strategy)
         continue;
-      if (llvm::is_contained(strategy.getRole(dist::batchRole), axis))
-        for (auto [operand, argument] : llvm::zip(call.getOperands(), getCallee(call).getArguments()))
-          if (auto found = rows.find(operand); found != rows.end() && isSource(operand))
+      if (getRole(call) == Role::Batch)
+        for (auto [operand, argument] : llvm::zip(call.getOperands(), getCallee(call).getArguments())) {
+          Operation *maker = operand.getDefiningOp();
+          bool comesWhole = isMixed && maker && !(hasStrategy(maker) && getRole(maker) == Role::Batch);
+          if (auto found = rowsOf.find(operand); found != rowsOf.end() && (isSource(operand) || comesWhole))
             demand(argument, found->second, call);
+        }
       if (call->hasAttr(dist::callAttrName) && strategy.getSplits())
         seedSplits(call, strategy);
+    }
+}
+
+/// Optimizer state is stored as its parameter is, and updated where that is whole or in the same pieces.
+void Propagation::seedUpdates() {
+  for (func::FuncOp step : steps)
+    for (auto call : step.getOps<func::CallOp>()) {
+      if (hasStrategy(call))
+        continue;
+      std::optional<int64_t> dim;
+      for (Value operand : call.getOperands())
+        if (auto read = operand.getDefiningOp<nn::GetParameterOp>())
+          if (auto fixed = fixedDims.find(read.getParameterAttr()); fixed != fixedDims.end())
+            dim = fixed->second;
+      if (!dim)
+        continue;
+      fixedCalls[call] = *dim;
+      for (Value operand : call.getOperands())
+        if (auto read = operand.getDefiningOp<nn::GetParameterOp>())
+          fixedDims.try_emplace(read.getParameterAttr(), *dim);
+    }
+}
+
+/// Fixes the loops of ops that the function's strategy names, and how the parameters are stored that these read.
+void Propagation::seedOps(func::FuncOp function) {
+  ArrayRef<func::CallOp> calls = callsOf.find(function)->second;
+  dist::StrategyOp strategy = getStrategy(calls.front());
+  if (!strategy || !strategy.getOps() || getRole(calls.front()) != Role::Tensor)
+    return;
+  for (Operation &op : function.front()) {
+    auto rule = dyn_cast<nn::ShardingRuleInterface>(op);
+    if (!rule)
+      continue;
+    for (auto entry : strategy.getOps()->getAsRange<dist::OpAttr>()) {
+      if (entry.getName() != op.getAttr(dist::opAttrName))
+        continue;
+      ShardingRule loops = rule.getShardingRule();
+      int64_t factor = -1;
+      for (auto split : entry.getSplits().getAsRange<dist::SplitAttr>()) {
+        if (!llvm::is_contained(split.getAxes(), axis))
+          continue;
+        int64_t number = split.getInput(), dim = split.getDim();
+        if (number < 0 || number >= int64_t(loops.operands.size()) || dim < 0 || dim >= int64_t(loops.operands[number].size()))
+          return conflict(&op, "has no operand " + Twine(number) + " with a dimension " + Twine(dim) + ", which " +
+                                   strategy.getSymName() + " splits");
+        factor = getSplitFactor(loops.operands[number], dim);
+      }
+      fixedLoops[&op] = factor;
+      for (OpOperand &operand : op.getOpOperands())
+        if (auto argument = dyn_cast<BlockArgument>(operand.get()))
+          for (func::CallOp call : calls)
+            if (auto read = call.getOperand(argument.getArgNumber()).getDefiningOp<nn::GetParameterOp>()) {
+              const DimFactors &dims = loops.operands[operand.getOperandNumber()];
+              auto *found = llvm::find_if(dims, [&](ArrayRef<int64_t> dim) { return factor >= 0 && !dim.empty() && dim.front() == factor; });
+              fixedDims[read.getParameterAttr()] = found == dims.end() ? -1 : found - dims.begin();
+            }
+      if (factor >= 0)
+        assign(&op, factor, &op);
     }
   }
 }
@@ -165,10 +253,15 @@ void Propagation::demand(Value value, int64_t dim, Operation *by) {
   unsigned number = op ? cast<OpResult>(value).getResultNumber() : 0;
   if (auto rule = dyn_cast_if_present<nn::ShardingRuleInterface>(op))
     return assign(op, getSplitFactor(rule.getShardingRule().results[number], dim), by);
-  if (auto call = dyn_cast_if_present<func::CallOp>(op))
-    return demand(getCallee(call).front().getTerminator()->getOperand(number), dim, by);
+  if (auto call = dyn_cast_if_present<func::CallOp>(op)) {
+    if (isAskedOf(call, value, dim, by))
+      demand(getCallee(call).front().getTerminator()->getOperand(number), dim, by);
+    return;
+  }
   // All steps read a parameter from one place.
   if (auto read = dyn_cast_if_present<nn::GetParameterOp>(op)) {
+    if (auto fixed = fixedDims.find(read.getParameterAttr()); fixed != fixedDims.end() && fixed->second != dim)
+      return;
     for (nn::GetParameterOp other : readsOf.lookup(read.getParameterAttr()))
       setSplit(other.getResult(), dim, by);
     return;
@@ -200,6 +293,8 @@ void Propagation::setSplit(Value value, int64_t dim, Operation *by) {
 /// Splits a loop of an op: its results are made in pieces, and it asks for its operands in pieces.
 void Propagation::assign(Operation *op, int64_t factor, Operation *by) {
   std::optional<int64_t> now = getLoop(op, axis);
+  if (auto fixed = fixedLoops.find(op); fixed != fixedLoops.end() && fixed->second != factor)
+    return;
   if (factor < 0) { // a dimension of size one, which only one piece fits
     isUnsplit |= pieces == 1;
     return;
@@ -262,9 +357,9 @@ void Propagation::visitCall(func::CallOp call) {
   for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments())) {
     if (isSource(operand))
       continue;
-    if (int64_t inside = splitDim(argument); inside >= 0)
+    if (int64_t inside = splitDim(argument); inside >= 0 && entersCall(operand, inside, call))
       demand(operand, inside, call);
-    if (int64_t outside = splitDim(operand); outside >= 0)
+    if (int64_t outside = splitDim(operand); outside >= 0 && entersCall(operand, outside, call))
       demand(argument, outside, call);
   }
   for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))

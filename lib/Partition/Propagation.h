@@ -46,10 +46,21 @@ private:
   /// The loop of an op that an axis splits.
   using Loop = std::pair<mlir::StringAttr, int64_t>;
 
+  /// What a strategy uses the axis for.
+  enum class Role { None, Batch, Tensor };
+
   mlir::LogicalResult collect();
+  void findRows();
+  void begin(mlir::StringAttr name);
   void seed();
   void seedSplits(mlir::func::CallOp call, dist::StrategyOp strategy);
-  nn::Rows findRows(mlir::func::FuncOp step) const;
+  void seedOps(mlir::func::FuncOp function);
+  void seedUpdates();
+  dist::StrategyOp getStrategy(mlir::Operation *call) const;
+  Role getRole(mlir::Operation *call) const;
+  static bool isPair(mlir::Operation *one, mlir::Operation *other);
+  bool entersCall(mlir::Value value, int64_t dim, mlir::func::CallOp call) const;
+  bool isAskedOf(mlir::func::CallOp maker, mlir::Value value, int64_t dim, mlir::Operation *by) const;
   bool isOverTime() const { return axis == dist::timeAxis; }
 
   // Splits over `axis`.
@@ -89,11 +100,17 @@ private:
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::func::CallOp>> callsOf;
   llvm::DenseMap<mlir::Attribute, llvm::SmallVector<nn::GetParameterOp>> readsOf; ///< of a parameter, in all steps
   llvm::DenseSet<mlir::Operation *> prepared; ///< calls that depend on no parameter
+  nn::Rows rowsOf; ///< of values of the steps
   llvm::DenseMap<mlir::Value, State> states;
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<Loop, 2>> loops;
   mlir::StringAttr axis; ///< the one being propagated
   int64_t pieces = 1;    ///< its size
   bool isTensor = false; ///< it splits what is inside blocks, and so parameters too
+  llvm::DenseMap<mlir::Attribute, Role> roles; ///< of the axis in each strategy, by its symbol
+  bool isMixed = false;  ///< it splits the batch in some strategies and not in others
+  llvm::DenseMap<mlir::Operation *, int64_t> fixedLoops; ///< of ops that a strategy names: what the axis splits, or -1
+  llvm::DenseMap<mlir::Attribute, int64_t> fixedDims;    ///< of parameters that such ops read: what the axis splits, or -1
+  llvm::DenseMap<mlir::Operation *, int64_t> fixedCalls; ///< of calls once a step that read such parameters: the same
   llvm::SetVector<mlir::Operation *> worklist;
   llvm::SetVector<mlir::Operation *> outsiders;
   llvm::DenseSet<std::pair<const void *, const void *>> reported; ///< by name and location

@@ -105,29 +105,81 @@ LogicalResult Propagation::collect() {
   return success(ok);
 }
 
-/// For values that are whole: which dimension has the rows of the model's inputs, followed through what is computed
-/// once a step. (If they are split over an axis, that dimension is where.)
-nn::Rows Propagation::findRows(func::FuncOp step) const {
-  nn::Rows rows = nn::getInputRows(step);
-  for (Operation &op : step.front()) {
-    nn::followRows(&op, rows);
-    auto call = dyn_cast<func::CallOp>(op);
-    if (!call || hasStrategy(call) || getCallee(call).isDeclaration())
-      continue;
-    func::FuncOp callee = getCallee(call);
-    for (auto [operand, argument] : llvm::zip(call.getOperands(), callee.getArguments())) {
-      rows.erase(argument);
-      if (auto found = rows.find(operand); found != rows.end())
-        rows[argument] = int64_t(found->second);
-    }
-    for (Operation &inner : callee.front()) {
-      for (Value result : inner.getResults())
-        rows.erase(result);
-      nn::followRows(&inner, rows);
-    }
-    for (auto [result, returned] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
-      if (auto found = rows.find(returned); found != rows.end())
-        rows[result] = int64_t(found->second);
+//===----------------------------------------------------------------------===//
+// What passes from call to call
+//===----------------------------------------------------------------------===//
+
+/// Whether the two are the forward and the backward of one call of a block.
+bool Propagation::isPair(Operation *one, Operation *other) {
+  auto numberOf = [](Operation *call) {
+    Attribute number = call->getAttr(dist::callAttrName);
+    return number ? number : call->getAttr(dist::backwardOfAttrName);
+  };
+  Attribute number = numberOf(one);
+  return number && number == numberOf(other) && one->getParentOp() == other->getParentOp();
+}
+
+/// Whether a call takes its operand as it is split outside. Strategies may differ from block to block: rows pass between calls
+/// whose batch the axis splits, what is inside a block stays there.
+bool Propagation::entersCall(Value value, int64_t dim, func::CallOp call) const {
+  if (!hasStrategy(call)) {
+    auto fixed = fixedCalls.find(call);
+    return fixed == fixedCalls.end() || fixed->second == dim;
   }
-  return rows;
+  Role role = getRole(call);
+  if (auto maker = value.getDefiningOp<func::CallOp>(); maker && hasStrategy(maker))
+    return isPair(maker, call) || (role == Role::Batch && getRole(maker) == Role::Batch);
+  if (role != Role::Tensor)
+    return role == Role::Batch;
+  auto found = rowsOf.find(value);
+  return found == rowsOf.end() || found->second != dim;
+}
+
+/// Whether a call makes its result in the pieces that `by` asks for.
+bool Propagation::isAskedOf(func::CallOp maker, Value value, int64_t dim, Operation *by) const {
+  if (!hasStrategy(maker) || getRole(maker) == Role::Batch)
+    return true;
+  if (isa<func::CallOp>(by) && hasStrategy(by))
+    return isPair(maker, by);
+  auto found = rowsOf.find(value);
+  return getRole(maker) == Role::Tensor && (found == rowsOf.end() || found->second != dim);
+}
+
+/// For values that are whole: which dimension has the rows of the model's inputs, followed through what steps compute.
+/// (If they are split over an axis, that dimension is where.)
+void Propagation::findRows() {
+  // A function is followed once for each way in which its arguments have rows.
+  std::map<std::pair<Operation *, std::vector<int64_t>>, std::vector<int64_t>> known;
+  auto dimOf = [](const nn::Rows &rows, Value value) {
+    auto found = rows.find(value);
+    return found == rows.end() ? int64_t(-1) : int64_t(found->second);
+  };
+  for (func::FuncOp step : steps) {
+    nn::Rows rows = nn::getInputRows(step);
+    for (Operation &op : step.front()) {
+      nn::followRows(&op, rows);
+      auto call = dyn_cast<func::CallOp>(op);
+      if (!call || getCallee(call).isDeclaration())
+        continue;
+      func::FuncOp callee = getCallee(call);
+      std::vector<int64_t> dims;
+      for (Value operand : call.getOperands())
+        dims.push_back(dimOf(rows, operand));
+      auto [found, isNew] = known.try_emplace({callee, dims});
+      if (isNew) {
+        nn::Rows inside;
+        for (auto [argument, dim] : llvm::zip(callee.getArguments(), dims))
+          if (dim >= 0)
+            inside[argument] = dim;
+        for (Operation &inner : callee.front())
+          nn::followRows(&inner, inside);
+        for (Value returned : callee.front().getTerminator()->getOperands())
+          found->second.push_back(dimOf(inside, returned));
+      }
+      for (auto [result, dim] : llvm::zip(call.getResults(), found->second))
+        if (dim >= 0)
+          rows[result] = dim;
+    }
+    rowsOf.insert(rows.begin(), rows.end());
+  }
 }

@@ -1,16 +1,19 @@
 //===- ApplyPlan.cpp - Strategies and stages on the calls of a step -------===//
 //
-// A plan is a mesh of ranks, what its axes are for, and a number of micro-batches. The pass decides, by
-// what a call depends on, whether it belongs to a micro-batch or runs once a step.
+// Writes a plan (Plan.h) onto a module: a mesh, strategies, and their names on calls. What a call depends on decides whether it
+// belongs to a micro-batch or runs once a step.
 //
 //===----------------------------------------------------------------------===//
 
-#include "Divisors.h"
+#include "Chain.h"
+#include "OpSplits.h"
 #include "TensorSplits.h"
 #include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
 #include "dialects/NN/Rows.h"
 #include "galvatron/Plan/Passes.h"
+#include "galvatron/Plan/PlanFile.h"
+#include "galvatron/Plan/PlanModule.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
@@ -22,28 +25,6 @@ namespace galvatron {
 } // namespace galvatron
 
 namespace {
-
-/// Checks that there are ranks and micro-batches, and that they divide the batch of a step.
-LogicalResult checkBatch(func::FuncOp step, int64_t ranks, int64_t stages, int64_t tensor, int64_t microBatches, Location loc) {
-  if (ranks < 1)
-    return emitError(loc) << "a step has at least 1 rank, not " << ranks;
-  if (stages < 1 || ranks % stages)
-    return emitError(loc) << ranks << " ranks cannot be " << stages << " stages; " << listDivisors(ranks) << " they can";
-  ranks /= stages;
-  if (tensor < 1 || ranks % tensor)
-    return emitError(loc) << tensor << " ranks cannot share each block where there are " << ranks
-                          << (stages > 1 ? " in a stage; " : "; ") << listDivisors(ranks) << " can";
-  if (microBatches < 1)
-    return emitError(loc) << "a step has at least 1 micro-batch, not " << microBatches;
-  int64_t batch = nn::getBatch(step), replicas = ranks / tensor;
-  if (batch % replicas)
-    return emitError(loc) << replicas << " ranks do not divide a batch of " << batch << " rows; " << listDivisors(batch)
-                          << " do";
-  if (batch / replicas % microBatches)
-    return emitError(loc) << microBatches << " micro-batches do not divide a batch of " << batch / replicas << " rows"
-                          << (replicas > 1 ? " on each rank" : "") << "; " << listDivisors(batch / replicas) << " do";
-  return success();
-}
 
 /// Which of the calls of `step` belong to a micro-batch.
 SmallVector<Operation *> findMicroBatchCalls(func::FuncOp step) {
@@ -69,53 +50,157 @@ SmallVector<Operation *> findMicroBatchCalls(func::FuncOp step) {
   return calls;
 }
 
-/// Gives each call of `step` the stage that its block belongs to, and a backward that of its forward.
-LogicalResult setStages(func::FuncOp step, int64_t stages) {
-  llvm::DenseMap<Attribute, int64_t> callsOf;
-  for (auto forward : step.getOps<nn::ForwardOp>())
-    ++callsOf[forward.getCalleeAttr()];
-  auto isBlock = [&](Operation &op) {
-    auto forward = dyn_cast<nn::ForwardOp>(op);
-    return forward && callsOf.lookup(forward.getCalleeAttr()) > 1;
-  };
-  int64_t blocks = llvm::count_if(step.front(), isBlock);
-  if (stages > 1 && blocks < stages)
-    return emitError(step.getLoc()) << stages << " stages need as many blocks, and the model repeats "
-                                    << (blocks ? std::to_string(blocks) : std::string("none"));
+/// Writes the strategies of a resolved plan.
+class StrategyWriter {
+public:
+  StrategyWriter(ModuleOp module, const Plan &plan) : module(module), plan(plan), builder(OpBuilder::atBlockBegin(module.getBody())) {}
+
+  /// Makes the mesh and a strategy for each call. Reports all that does not fit.
+  LogicalResult run(ArrayRef<func::FuncOp> steps);
+  /// The strategy of a forward, or of another call that belongs to a micro-batch.
+  FlatSymbolRefAttr lookup(Operation *call) const {
+    auto found = strategyOf.find(call);
+    return found == strategyOf.end() ? first : found->second;
+  }
+
+private:
+  StringAttr getAxis(unsigned axis) { return builder.getStringAttr(getAxisName(axis)); }
+  ArrayAttr getAxes(const PlanAxes &axes);
+  DictionaryAttr getRoles(const Strategy &strategy);
+  FlatSymbolRefAttr getStrategy(DictionaryAttr roles, ArrayAttr splits, ArrayAttr ops);
+  FailureOr<FlatSymbolRefAttr> makeStrategy(const ChainLink &link);
+
+  ModuleOp module;
+  const Plan &plan;
+  OpBuilder builder;
+  dist::MeshOp mesh;
+  llvm::MapVector<StringAttr, BlockFunction> blocks;
+  llvm::DenseMap<Attribute, std::unique_ptr<InnerDimensions>> inside; ///< by function
+  llvm::DenseMap<Attribute, FlatSymbolRefAttr> strategies;            ///< by roles, splits and ops
+  /// What was made for a function under a strategy of the plan.
+  llvm::DenseMap<std::pair<Attribute, const Strategy *>, FailureOr<FlatSymbolRefAttr>> made;
+  llvm::DenseMap<Operation *, FlatSymbolRefAttr> strategyOf;
+  FlatSymbolRefAttr first;
+  bool isSplit = false; ///< some strategy splits something over tensor axes
+};
+
+ArrayAttr StrategyWriter::getAxes(const PlanAxes &axes) {
+  SmallVector<Attribute> names;
+  for (unsigned axis : axes)
+    names.push_back(getAxis(axis));
+  return builder.getArrayAttr(names);
+}
+
+DictionaryAttr StrategyWriter::getRoles(const Strategy &strategy) {
+  // Row b of the batch is (micro-batch, place among the ranks, row of the piece).
+  SmallVector<Attribute> rows{builder.getStringAttr(dist::timeAxis)};
+  llvm::append_range(rows, getAxes(strategy.data));
+  SmallVector<NamedAttribute> roles{builder.getNamedAttr(dist::batchRole, builder.getArrayAttr(rows))};
+  if (!strategy.tensor.empty())
+    roles.push_back(builder.getNamedAttr(dist::tensorRole, getAxes(strategy.tensor)));
+  return builder.getDictionaryAttr(roles);
+}
+
+FlatSymbolRefAttr StrategyWriter::getStrategy(DictionaryAttr roles, ArrayAttr splits, ArrayAttr ops) {
+  ArrayAttr none = builder.getArrayAttr({});
+  FlatSymbolRefAttr &made = strategies[builder.getArrayAttr({roles, splits ? splits : none, ops ? ops : none})];
+  if (made)
+    return made;
+  std::string name = "s" + std::to_string(strategies.size() - 1);
+  auto strategy = builder.create<dist::StrategyOp>(builder.getUnknownLoc(), name, mesh.getSymName(), roles, splits, ops);
+  return made = FlatSymbolRefAttr::get(strategy.getSymNameAttr());
+}
+
+FailureOr<FlatSymbolRefAttr> StrategyWriter::makeStrategy(const ChainLink &link) {
+  const Strategy &strategy = link.getStrategy(plan);
+  StringAttr callee = link.call->getAttrOfType<FlatSymbolRefAttr>("callee").getAttr();
+  BlockFunction &block = blocks.find(callee)->second;
+  SmallVector<dist::SplitAttr> splits;
+  SmallVector<Attribute> ops;
+  if (!strategy.tensor.empty()) {
+    auto &dimensions = inside[callee];
+    if (!dimensions)
+      dimensions = std::make_unique<InnerDimensions>(block.joint, block.parameters);
+    SmallVector<StringAttr> axes;
+    SmallVector<int64_t> sizes;
+    for (unsigned axis : strategy.tensor) {
+      axes.push_back(getAxis(axis));
+      sizes.push_back(plan.mesh[axis]);
+    }
+    // What stands before and after the blocks is whole where it cannot be split; a block is split.
+    FailureOr<SmallVector<dist::SplitAttr>> found = dimensions->split(axes, sizes, link.isRepeated, module.getLoc());
+    if (failed(found))
+      return failure();
+    splits = *found;
+  }
+  OpSplits overrides(block, plan, link.describe());
+  if (failed(overrides.apply(strategy.ops, splits, ops)))
+    return failure();
+  isSplit |= !splits.empty() || !ops.empty();
+  auto arrayOf = [&](ArrayRef<Attribute> list) { return list.empty() ? ArrayAttr() : builder.getArrayAttr(list); };
+  return getStrategy(getRoles(strategy), arrayOf(SmallVector<Attribute>(splits.begin(), splits.end())), arrayOf(ops));
+}
+
+LogicalResult StrategyWriter::run(ArrayRef<func::FuncOp> steps) {
+  // Slowest link first: ranks that share a block say more to each other than those that share a batch.
+  SmallVector<Attribute> names;
+  for (unsigned axis = 0; axis < plan.mesh.size(); ++axis)
+    names.push_back(getAxis(axis));
+  mesh = builder.create<dist::MeshOp>(module.getLoc(), "mesh", builder.getArrayAttr(names), builder.getDenseI64ArrayAttr(plan.mesh),
+                                      *plan.microBatches, plan.stages.count);
+  if (plan.schedule != PlanSchedule::OneFOneB)
+    mesh->setAttr(dist::scheduleAttrName, builder.getStringAttr(stringifySchedule(plan.schedule)));
+  first = getStrategy(getRoles(*plan.embedding), ArrayAttr(), ArrayAttr());
+  blocks = getBlockFunctions(module);
+  bool ok = true;
+  for (func::FuncOp step : steps)
+    for (ChainLink &link : getChain(step)) {
+      auto key = std::pair<Attribute, const Strategy *>(link.call.getCalleeAttr(), &link.getStrategy(plan));
+      auto found = made.find(key);
+      if (found == made.end())
+        found = made.try_emplace(key, makeStrategy(link)).first;
+      ok &= succeeded(found->second);
+      if (succeeded(found->second))
+        strategyOf[link.call] = *found->second;
+    }
+  // Embedding and head are whole where they cannot be split.
+  int64_t ranks = 1;
+  for (const BlockRun &run : plan.blocks)
+    ranks = std::max(ranks, plan.getSize(run.strategy.tensor));
+  if (ok && ranks > 1 && !isSplit)
+    return emitError(module.getLoc()) << ranks << " ranks cannot share a block: nothing inside one can be split";
+  return success(ok);
+}
+
+/// Gives each call of a step the stage that its block is on, and a backward that of its forward. Anything else is where the block before
+/// it is.
+void setStages(func::FuncOp step, const Plan &plan) {
+  SmallVector<ChainLink> chain = getChain(step);
+  int64_t blocks = llvm::count_if(chain, [](const ChainLink &link) { return link.role == ChainLink::Block; });
+  llvm::DenseMap<Operation *, int64_t> stageOf;
+  for (const ChainLink &link : chain) {
+    nn::ForwardOp call = link.call;
+    stageOf[call] = link.role == ChainLink::Embedding ? 0
+                    : link.role == ChainLink::Head    ? plan.stages.count - 1
+                                                      : getStageOfBlock(plan.stages, link.block, blocks);
+  }
   Builder builder(step.getContext());
-  int64_t block = 0, stage = 0;
-  llvm::DenseMap<Value, IntegerAttr> stageOf; // by residuals
+  int64_t stage = 0;
   for (Operation &op : step.front()) {
     if (!isa<func::CallOp, nn::ForwardOp, nn::BackwardOp>(op))
       continue;
-    if (isBlock(op))
-      stage = block++ * stages / blocks;
-    IntegerAttr number = builder.getI64IntegerAttr(stage);
-    if (auto forward = dyn_cast<nn::ForwardOp>(op))
-      stageOf[forward.getResiduals()] = number;
-    if (auto backward = dyn_cast<nn::BackwardOp>(op))
-      number = stageOf.lookup(backward.getResiduals());
-    op.setAttr(dist::stageAttrName, number);
+    auto backward = dyn_cast<nn::BackwardOp>(op);
+    if (auto found = stageOf.find(&op); found != stageOf.end())
+      stage = found->second;
+    int64_t own = backward ? stageOf.lookup(backward.getResiduals().getDefiningOp()) : stage;
+    op.setAttr(dist::stageAttrName, builder.getI64IntegerAttr(own));
   }
-  return success();
 }
-
-/// Small axes, one for each prime factor: they are what roles are given to.
-struct Axes {
-  SmallVector<StringAttr> names;
-  SmallVector<int64_t> sizes;
-
-  Axes(MLIRContext *context, int64_t ranks, unsigned first) : sizes(galvatron::factorize(ranks)) {
-    for (size_t i = first; i < first + sizes.size(); ++i) {
-      std::string name(1, static_cast<char>('a' + i % 26));
-      names.push_back(StringAttr::get(context, i < 26 ? name : name + std::to_string(i / 26)));
-    }
-  }
-};
 
 class ApplyPlan : public galvatron::impl::DistApplyPlanPassBase<ApplyPlan> {
 public:
   using DistApplyPlanPassBase::DistApplyPlanPassBase;
+  explicit ApplyPlan(Plan plan) : given(std::move(plan)) {}
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -123,90 +208,51 @@ public:
       (*meshes.begin()).emitOpError("is here already: the module has a plan");
       return signalPassFailure();
     }
-    SmallVector<func::FuncOp> steps;
-    for (auto function : module.getOps<func::FuncOp>())
-      if (!function.isPrivate() && !function.isDeclaration())
-        steps.push_back(function);
-    Location loc = module.getLoc();
-    // All steps have the inputs of one model.
-    if (!steps.empty() && failed(checkBatch(steps.front(), ranks, stages, tensor, microBatches, loc)))
+    auto report = [&](const Twine &message) { emitError(module.getLoc()) << message; };
+    std::optional<Plan> plan = given ? given : readOptions(report);
+    if (plan)
+      plan = resolvePlan(*plan, getPlannedModel(module), report);
+    if (!plan || !checkExecutable(*plan, report))
       return signalPassFailure();
-
-    // Slowest link first: ranks that share a block say more to each other than those that share a batch.
-    Axes outer(&getContext(), stages, 0), batch(&getContext(), ranks / stages / tensor, outer.names.size()),
-        inside(&getContext(), tensor, outer.names.size() + batch.names.size());
-    auto builder = OpBuilder::atBlockBegin(module.getBody());
-    SmallVector<Attribute> names;
-    SmallVector<int64_t> sizes;
-    for (const Axes *axes : {&outer, &batch, &inside}) {
-      names.append(axes->names.begin(), axes->names.end());
-      sizes.append(axes->sizes);
-    }
-    mesh = builder.create<dist::MeshOp>(loc, "mesh", builder.getArrayAttr(names), builder.getDenseI64ArrayAttr(sizes), microBatches,
-                                        stages);
-    // Row b of the batch is (micro-batch, place among the ranks, row of the piece).
-    SmallVector<Attribute> rows{builder.getStringAttr(dist::timeAxis)};
-    rows.append(batch.names.begin(), batch.names.end());
-    roles.push_back(builder.getNamedAttr(dist::batchRole, builder.getArrayAttr(rows)));
-    if (tensor > 1)
-      roles.push_back(builder.getNamedAttr(dist::tensorRole, builder.getArrayAttr({inside.names.begin(), inside.names.end()})));
-    makeStrategy(builder, ArrayAttr());
-    if (tensor > 1 && failed(makeSplits(builder, steps, inside)))
+    SmallVector<func::FuncOp> steps = getPlannedSteps(module);
+    StrategyWriter writer(module, *plan);
+    if (failed(writer.run(steps)))
       return signalPassFailure();
     for (func::FuncOp step : steps) {
-      if (failed(setStages(step, stages)))
-        return signalPassFailure();
+      setStages(step, *plan);
       for (Operation *call : findMicroBatchCalls(step)) {
-        auto callee = call->getAttrOfType<FlatSymbolRefAttr>("callee");
-        auto found = strategyOf.find(callee.getAttr());
-        call->setAttr(dist::strategyAttrName, found == strategyOf.end() ? strategies.front() : found->second);
+        auto backward = dyn_cast<nn::BackwardOp>(call);
+        call->setAttr(dist::strategyAttrName, writer.lookup(backward ? backward.getResiduals().getDefiningOp() : call));
       }
     }
   }
 
 private:
-  FlatSymbolRefAttr makeStrategy(OpBuilder &builder, ArrayAttr splits) {
-    std::string name = "s" + std::to_string(strategies.size());
-    auto strategy = builder.create<dist::StrategyOp>(builder.getUnknownLoc(), name, mesh.getSymName(),
-                                                     builder.getDictionaryAttr(roles), splits);
-    return strategies.emplace_back(FlatSymbolRefAttr::get(strategy.getSymNameAttr()));
+  /// The plan of the pass's options.
+  std::optional<Plan> readOptions(PlanReport report) {
+    if (!plan.empty())
+      return readPlanFile(plan, report);
+    PlanDegrees degrees;
+    degrees.ranks = mesh.empty() || ranks.hasValue() ? std::optional<int64_t>(ranks) : std::nullopt;
+    degrees.pipeline = stages;
+    degrees.tensor = tensor;
+    if (microBatches.hasValue())
+      degrees.microBatches = microBatches;
+    std::optional<PlanSchedule> order = parseSchedule(schedule, report);
+    std::optional<std::vector<int64_t>> sizes;
+    if (!mesh.empty() && !(sizes = parseMesh(mesh, report)))
+      return std::nullopt;
+    if (!order)
+      return std::nullopt;
+    degrees.schedule = *order;
+    if (sizes)
+      degrees.mesh = *sizes;
+    return makePlan(degrees, report);
   }
 
-  /// Gives each block that something inside of can be split a strategy of its own.
-  LogicalResult makeSplits(OpBuilder &builder, ArrayRef<func::FuncOp> steps, const Axes &axes) {
-    llvm::MapVector<StringAttr, SmallVector<nn::ForwardOp>> forwards;
-    for (func::FuncOp step : steps)
-      for (auto forward : step.getOps<nn::ForwardOp>())
-        forwards[forward.getCalleeAttr().getAttr()].push_back(forward);
-    SymbolTable symbols(getOperation());
-    for (auto &[callee, calls] : forwards) {
-      llvm::BitVector parameters(calls.front().getInputs().size(), true);
-      llvm::DenseMap<Operation *, unsigned> inStep;
-      bool isRepeated = false;
-      for (nn::ForwardOp call : calls) {
-        isRepeated |= ++inStep[call->getParentOp()] > 1;
-        for (auto [i, input] : llvm::enumerate(call.getInputs()))
-          if (!input.getDefiningOp<nn::GetParameterOp>())
-            parameters.reset(i);
-      }
-      auto joint = symbols.lookup<func::FuncOp>(callee);
-      // What stands before and after the blocks is whole where it cannot be split; a block is split.
-      FailureOr<SmallVector<dist::SplitAttr>> splits =
-          InnerDimensions(joint, parameters).split(axes.names, axes.sizes, isRepeated, getOperation().getLoc());
-      if (failed(splits))
-        return failure();
-      if (!splits->empty())
-        strategyOf[callee] = makeStrategy(builder, builder.getArrayAttr({splits->begin(), splits->end()}));
-    }
-    if (strategyOf.empty())
-      return emitError(getOperation().getLoc()) << int64_t(tensor) << " ranks cannot share a block: nothing inside one can be split";
-    return success();
-  }
-
-  dist::MeshOp mesh;
-  SmallVector<NamedAttribute> roles;
-  SmallVector<FlatSymbolRefAttr> strategies;
-  llvm::DenseMap<StringAttr, FlatSymbolRefAttr> strategyOf; ///< of functions that have one of their own
+  std::optional<Plan> given;
 };
 
 } // namespace
+
+std::unique_ptr<Pass> galvatron::createDistApplyPlanPass(Plan plan) { return std::make_unique<ApplyPlan>(std::move(plan)); }

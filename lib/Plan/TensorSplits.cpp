@@ -168,6 +168,9 @@ FailureOr<SmallVector<dist::SplitAttr>> InnerDimensions::split(ArrayRef<StringAt
           product *= other.second.size;
           all += (all.empty() ? "" : " x ") + std::to_string(other.second.size);
         }
+      if (product % ranks == 0)
+        return emitError(loc) << "axis " << axis << " of " << size << " ranks cannot split block '" << joint.getSymName()
+                              << "': it divides none of " << all << " (what other axes leave of it); axes of smaller sizes can";
       return emitError(loc) << ranks << " ranks cannot share block '" << joint.getSymName() << "': they do not divide " << all
                             << ", the size of what can be split there; " << listDivisors(product) << " do";
     }

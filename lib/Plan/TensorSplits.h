@@ -29,6 +29,11 @@ public:
   mlir::FailureOr<llvm::SmallVector<dist::SplitAttr>> split(llvm::ArrayRef<mlir::StringAttr> axes, llvm::ArrayRef<int64_t> sizes,
                                                             bool mustSplit, mlir::Location loc) const;
 
+  /// Whether two dimensions of values inside are one logical dimension.
+  bool isSame(mlir::Value one, int64_t dim, mlir::Value other, int64_t otherDim) const {
+    return leader(one, dim) == leader(other, otherDim);
+  }
+
 private:
   /// A dimension of a value.
   using Node = std::pair<void *, int64_t>;

@@ -516,14 +516,16 @@ public:
 private:
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    std::optional<PipelineSchedule> kind = parsePipelineSchedule(schedule);
-    if (!kind) {
-      module.emitError() << "schedule '" << schedule << "' is not known; gpipe and 1f1b are";
-      return signalPassFailure();
-    }
     auto meshes = module.getOps<dist::MeshOp>();
     if (int64_t count = llvm::range_size(meshes); count != 1) {
       module.emitError() << "module has " << count << " meshes; exactly one is needed (--dist-apply-plan adds it)";
+      return signalPassFailure();
+    }
+    auto planned = (*meshes.begin())->getAttrOfType<StringAttr>(dist::scheduleAttrName);
+    StringRef order = !schedule.empty() ? StringRef(schedule) : planned ? planned.getValue() : "1f1b";
+    std::optional<PipelineSchedule> kind = parsePipelineSchedule(order);
+    if (!kind) {
+      module.emitError() << "schedule '" << order << "' is not known; gpipe and 1f1b are";
       return signalPassFailure();
     }
     Accumulators accumulators(module);

@@ -168,6 +168,11 @@ void TableVerifier::verifySums() {
   };
   for (Operation &row : table.getRows().front()) {
     auto run = dyn_cast<pipe::RunOp>(row);
+    // A rank's piece of a value is there when that is: whoever reads the piece reads the value.
+    if (auto piece = dyn_cast<pipe::PieceOp>(row)) {
+      contributions[piece.getResult()] = contributions.lookup(piece.getValue());
+      continue;
+    }
     bool once = !pipe::getMicroBatch(&row);
     if (once && !isa<pipe::OutputOp>(row))
       for (Value operand : row.getOperands())
@@ -207,6 +212,12 @@ void TableVerifier::verifyMicroBatches() {
         running.insert(argument);
     for (OpOperand &use : row.getOpOperands()) {
       Operation *maker = use.get().getDefiningOp();
+      // A rank's piece is of the micro-batch that its value is of.
+      while (auto piece = dyn_cast_if_present<pipe::PieceOp>(maker)) {
+        if (piece.getMicroBatch())
+          break;
+        maker = piece.getValue().getDefiningOp();
+      }
       std::optional<int64_t> other = maker ? pipe::getMicroBatch(maker) : std::nullopt;
       auto place = dyn_cast<pipe::PlaceOp>(row);
       if (other && *other != *own && !running.contains(use.getOperandNumber()) && !(place && use.get() == place.getWhole()))

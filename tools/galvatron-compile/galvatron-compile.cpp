@@ -14,6 +14,8 @@
 #include "galvatron/Import/Import.h"
 #include "galvatron/Import/NodeDiagnostics.h"
 #include "galvatron/Pipelines.h"
+#include "galvatron/Plan/PlanFile.h"
+#include "galvatron/Plan/PlanModule.h"
 
 #include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
@@ -51,6 +53,13 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
     galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --emit=training -o step.mlir
     galvatron-compile step.mlir --micro-batches=2 -o program
 
+  On four ranks, of which two share each block and two pairs split the batch; what that means, and as a file to edit and give back:
+
+    galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --ranks=4 --tp=2 --explain-plan \
+      --save-plan=plan.json -o program
+    galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --plan=plan.json -o program
+    mpirun -n 4 ./program --data=DIR --steps=10 --lr=3e-3
+
   What the memory of a program is made of:
 
     galvatron-compile model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --print-memory -o program
@@ -58,7 +67,6 @@ static constexpr char overview[] = R"(Compiles an ONNX model into a native progr
 
 /// What the runtime takes (galvatron_rt_matmul_scratch_bytes).
 static constexpr int64_t maxThreads = 4096;
-static constexpr int64_t maxRanks = int64_t(1) << 20;
 
 static constexpr char lossKinds[] = "cross-entropy:OUTPUT or output:OUTPUT";
 
@@ -75,18 +83,24 @@ struct Options {
   cl::opt<std::string> loss{"loss", cl::desc("What is minimised: cross-entropy:LOGITS with the labels of the data, or output:NAME"),
                                  cl::value_desc("KIND:OUTPUT"), cl::cat(category)};
   cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw (default) or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
-  cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1)"), cl::value_desc("M"),
-                                     cl::init(1), cl::cat(category)};
-  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together, each on its rows of the batch (default: 1)"),
-                         cl::value_desc("N"), cl::init(1), cl::cat(category)};
-  cl::opt<int64_t> stages{"pp", cl::desc("Pipeline stages, each with its share of the blocks (default: 1)"), cl::value_desc("P"),
-                          cl::init(1), cl::cat(category)};
-  cl::opt<std::string> schedule{"schedule", cl::desc("Order of the micro-batches on a stage: 1f1b (default) runs a backward as soon as it "
-                                                     "can, gpipe all forwards first"),
-                                cl::value_desc("name"), cl::init("1f1b"), cl::cat(category)};
-  cl::opt<int64_t> tensor{"tp", cl::desc("Ranks that share each block, by heads and hidden units (tensor parallelism; default: 1); the "
-                                         "other N/(P*T) split the batch"),
+  cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1; with stages the fewest that fill them)"),
+                                cl::value_desc("M"), cl::init(0), cl::cat(category)};
+  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together (default: those of --mesh, or 1); what --pp and --tp leave split the rows of the batch"),
+                         cl::value_desc("N"), cl::init(0), cl::cat(category)};
+  cl::opt<int64_t> pipeline{"pp", cl::desc("Stages of a pipeline, each of which has some of the blocks (default: 1)"),
+                            cl::value_desc("P"), cl::init(1), cl::cat(category)};
+  cl::opt<int64_t> tensor{"tp", cl::desc("Ranks that share each block, by heads and hidden units (tensor parallelism; default: 1)"),
                           cl::value_desc("T"), cl::init(1), cl::cat(category)};
+  cl::opt<std::string> schedule{"schedule", cl::desc("Order of a pipeline's micro-batches: 1f1b (default; few in flight) or gpipe (all forwards first)"),
+                                cl::value_desc("name"), cl::init("1f1b"), cl::cat(category)};
+  cl::opt<std::string> mesh{"mesh", cl::desc("The ranks as a grid, slowest link first: 2x4 is two nodes of four. Stages take the outermost axes, --tp the innermost "
+                                             "(default: the prime factors of stages, data and tensor parallelism)"),
+                            cl::value_desc("SIZExSIZE..."), cl::cat(category)};
+  cl::opt<std::string> planFile{"plan", cl::desc("A plan from a file, instead of the six flags before (docs/PlanFormat.md): a strategy for each block"),
+                                cl::value_desc("file"), cl::cat(category)};
+  cl::opt<std::string> savePlan{"save-plan", cl::desc("Write the plan, of flags or a file, with all that it leaves open decided"), cl::value_desc("file"),
+                                cl::cat(category)};
+  cl::opt<bool> explain{"explain-plan", cl::desc("Print what the plan means: which axes split what, bytes and rows of each rank, names of ops"), cl::cat(category)};
   cl::opt<std::string> emitStage{"emit", cl::desc("Print the module after a stage: imported, training, planned, partitioned, scheduled or lowered; or llvm: its optimised code"),
                                  cl::value_desc("stage"), cl::cat(category)};
   cl::opt<bool> printMemory{"print-memory", cl::desc("Print how many bytes the program allocates, and what for"), cl::cat(category)};
@@ -133,6 +147,7 @@ private:
     return 1;
   }
   int checkOptions();
+  int checkPlanFlags();
   int checkLoss();
   int checkOutput();
   int checkStage(Stage stage);
@@ -140,6 +155,8 @@ private:
   std::string outputPath() const { return !output.empty() ? output.getValue() : wanted ? "-" : "program"; }
   mlir::OwningOpRef<mlir::ModuleOp> load();
   mlir::LogicalResult runStage(mlir::ModuleOp module, Stage stage);
+  mlir::LogicalResult resolve(mlir::ModuleOp module);
+  int tellPlan(mlir::ModuleOp module);
   int print(mlir::ModuleOp module);
   ProgramOptions programOptions() const;
   int writeProgram(mlir::ModuleOp module);
@@ -190,6 +207,42 @@ int Compilation::checkOutput() {
   return 0;
 }
 
+/// Makes the plan, of a file or of flags: what is wrong with it for every model is found before the import.
+int Compilation::checkPlanFlags() {
+  for (cl::Option *option : std::initializer_list<cl::Option *>{&savePlan, &explain})
+    if (option->getNumOccurrences() && wanted && *wanted < Stage::Planned)
+      return fail("--" + option->ArgStr + " needs the stage 'planned', behind '" + emitStage + "'");
+  int status = 0;
+  auto report = [&](const Twine &message) { status = fail(message); };
+  std::optional<Plan> plan;
+  if (planFile.getNumOccurrences()) {
+    for (cl::Option *option : std::initializer_list<cl::Option *>{&ranks, &pipeline, &tensor, &mesh, &microBatches, &schedule})
+      if (option->getNumOccurrences())
+        return fail("--" + option->ArgStr + " does not apply: --plan=" + planFile + " decides that");
+    plan = readPlanFile(planFile, report);
+  } else {
+    PlanDegrees degrees;
+    if (ranks.getNumOccurrences())
+      degrees.ranks = ranks;
+    if (microBatches.getNumOccurrences())
+      degrees.microBatches = microBatches;
+    degrees.pipeline = pipeline;
+    degrees.tensor = tensor;
+    std::optional<PlanSchedule> order = parseSchedule(schedule, [&](const Twine &message) { report("--schedule: " + message); });
+    std::optional<std::vector<int64_t>> sizes = std::vector<int64_t>();
+    if (mesh.getNumOccurrences())
+      sizes = parseMesh(mesh, [&](const Twine &message) { report("--mesh: " + message); });
+    if (!order || !sizes)
+      return status;
+    degrees.schedule = *order;
+    degrees.mesh = *sizes;
+    plan = makePlan(degrees, report);
+  }
+  if (plan && checkExecutable(*plan, report))
+    pipelineOptions.plan = *plan;
+  return status;
+}
+
 int Compilation::checkOptions() {
   if (input.empty())
     return fail("no model given (--help shows how)");
@@ -208,17 +261,8 @@ int Compilation::checkOptions() {
       return fail("--alias: " + *wrong);
   if (optimizer != "adamw" && optimizer != "sgd")
     return fail("--optimizer=" + optimizer + ": wanted adamw or sgd");
-  if (ranks < 1 || ranks > maxRanks)
-    return fail("--ranks=" + Twine(ranks) + ": wanted 1 to " + Twine(maxRanks));
-  if (stages < 1 || ranks % stages)
-    return fail("--pp=" + Twine(stages) + ": wanted a divisor of the " + Twine(ranks) + " ranks (--ranks)");
-  if (tensor < 1 || ranks / stages % tensor)
-    return fail("--tp=" + Twine(tensor) + ": wanted a divisor of the " + Twine(ranks / stages) + " ranks " +
-                (stages > 1 ? "of a stage (--ranks, --pp)" : "(--ranks)"));
-  if (schedule != "1f1b" && schedule != "gpipe")
-    return fail("--schedule=" + schedule + ": wanted 1f1b or gpipe");
-  if (microBatches < 1)
-    return fail("--micro-batches=" + Twine(microBatches) + ": wanted at least 1");
+  if (int status = checkPlanFlags())
+    return status;
   if (threads.getNumOccurrences() && (threads < 1 || threads > maxThreads))
     return fail("--threads=" + Twine(threads) + ": wanted 1 to " + Twine(maxThreads));
   if (!getCpuLevel(cpu))
@@ -232,12 +276,7 @@ int Compilation::checkOptions() {
   importOptions.requireWeights = !wanted && !importOptions.randomWeights;
   pipelineOptions.loss = loss;
   pipelineOptions.optimizer = optimizer;
-  pipelineOptions.ranks = ranks;
-  pipelineOptions.stages = stages;
-  pipelineOptions.schedule = schedule;
-  pipelineOptions.tensor = tensor;
-  pipelineOptions.microBatches = microBatches;
-  pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / ranks);
+  pipelineOptions.threads = threads ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / pipelineOptions.plan.getRanks());
   pipelineOptions.cpu = cpu;
   return 0;
 }
@@ -246,8 +285,9 @@ int Compilation::checkOptions() {
 int Compilation::checkStage(Stage stage) {
   const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
                                                           {aliases, Stage::Imported}, {loss, Stage::Training},
-                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {stages, Stage::Planned},
-                                                          {tensor, Stage::Planned}, {schedule, Stage::Scheduled}, {microBatches, Stage::Planned},
+                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {pipeline, Stage::Planned}, {tensor, Stage::Planned}, {mesh, Stage::Planned},
+                                                          {microBatches, Stage::Planned}, {schedule, Stage::Planned}, {planFile, Stage::Planned},
+                                                          {savePlan, Stage::Planned},   {explain, Stage::Partitioned},
                                                           {threads, Stage::Lowered}};
   for (const auto &[option, when] : decided)
     if (option.getNumOccurrences() && when <= stage)
@@ -294,6 +334,28 @@ mlir::LogicalResult Compilation::runStage(mlir::ModuleOp module, Stage stage) {
     return mlir::failure();
   progress.done(stringifyStage(stage));
   return mlir::success();
+}
+
+/// Decides for the model what the plan leaves open.
+mlir::LogicalResult Compilation::resolve(mlir::ModuleOp module) {
+  auto report = [&](const Twine &message) { mlir::emitError(module.getLoc()) << message; };
+  std::optional<Plan> plan = resolvePlan(pipelineOptions.plan, getPlannedModel(module), report);
+  if (plan)
+    pipelineOptions.plan = *plan;
+  return mlir::success(plan.has_value());
+}
+
+/// What the user wants to know of the plan of a planned module.
+int Compilation::tellPlan(mlir::ModuleOp module) {
+  if (explain)
+    explainPlan(module, wanted && output.empty() ? errs() : outs());
+  if (savePlan.empty())
+    return 0;
+  auto write = [&](raw_ostream &os) {
+    printPlan(pipelineOptions.plan, os);
+    return mlir::success();
+  };
+  return failed(writeOutput(savePlan, write, [&](const Twine &why) { fail(why); }));
 }
 
 int Compilation::print(mlir::ModuleOp module) {
@@ -348,14 +410,22 @@ int Compilation::run() {
       return status;
   int next = isOnnx() ? 0 : static_cast<int>(detectStage(*module)) + 1;
   int last = static_cast<int>(wanted.value_or(lastStage));
+  if (next == static_cast<int>(Stage::Partitioned))
+    if (int status = tellPlan(*module))
+      return status;
   if (next - 1 > last)
     return fail("'" + input + "' is at the stage '" + stringifyStage(static_cast<Stage>(next - 1)) + "', behind '" + emitStage + "'");
   for (; next <= last; ++next) {
     auto stage = static_cast<Stage>(next);
     if (stage == Stage::Training && loss.empty())
       return fail("--loss says what to minimise: " + Twine(lossKinds));
+    if (stage == Stage::Planned && failed(resolve(*module)))
+      return 1;
     if (failed(runStage(*module, stage)))
       return 1;
+    if (stage == Stage::Planned)
+      if (int status = tellPlan(*module))
+        return status;
   }
   if (printMemory) {
     auto programs = module->getOps<rt::ProgramOp>();
@@ -369,7 +439,7 @@ int Compilation::run() {
 
 /// LLVM's library registers options for its tools, some under names that are ours.
 static void forgetOptionsOfLLVM() {
-  for (StringRef name : {"threads", "time", "cpu", "o", "emit", "shapes", "loss", "optimizer", "freeze", "alias"})
+  for (StringRef name : {"threads", "time", "cpu", "o", "emit", "shapes", "loss", "optimizer", "freeze", "alias", "plan", "mesh", "schedule", "ranks", "tp", "pp"})
     if (cl::Option *option = cl::getRegisteredOptions().lookup(name))
       option->removeArgument();
 }

@@ -37,6 +37,10 @@ static constexpr char overview[] = R"(Runs passes on a module, in the order in w
     galvatron-opt model.mlir --nn-outline-blocks --nn-add-loss=loss=cross-entropy:logits -o loss.mlir
     galvatron-opt model.mlir --pass-pipeline='builtin.module(nn-outline-blocks,nn-add-loss{loss=cross-entropy:logits})'
 
+  A plan that galvatron-compile --save-plan wrote, and what it means:
+
+    galvatron-opt step.mlir --dist-apply-plan=plan=plan.json --dist-print-plan -o planned.mlir
+
   What happens inside:
 
     galvatron-opt model.mlir --mlir-print-ir-after-change --nn-outline-blocks

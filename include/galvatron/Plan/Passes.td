@@ -22,20 +22,32 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     %y, %r = nn.forward @block(%x, %w) {dist.stage = 0 : i64, dist.strategy = @s0} : ...
     ```
 
-    The batch is the first dimension of the first input, "hyper" apart, that has more than one row; ranks and micro-batches divide it.
-    Ranks are a mesh whose axes are prime factors of their number: first those of the stages, then those over which the batch is split,
-    then those that share each block (`tensor`). Stages have nearly equal numbers of the blocks that the model repeats, earlier
-    ones more; what stands before the first block is on the first stage, anything else where the block before it is. What these split is what a block's inputs and results do not have: heads, the hidden size of an
-    MLP. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that which more
-    parameters have, if its size allows.
+    A plan comes from a file (`plan`, docs/PlanFormat.md) or from the other options, which give every block one strategy. The batch is
+    the first dimension of the first input, "hyper" apart, that has more than one row; ranks and micro-batches divide it.
+    Ranks are a mesh whose axes are `mesh`, or the prime factors of the degrees: stages take the outermost, then come those over which the
+    batch is split, innermost those that share each block (`tensor`). Stages have nearly equal numbers of blocks, earlier ones more, if the
+    plan does not say where each begins; the embedding is on the first, the head on the last. What these split is what a block's inputs and results do not have: heads,
+    the hidden size of an MLP. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that
+    which more parameters have, if its size allows. An op that a file names (`dist.op`) splits what the file says.
   }];
   let options = [
+    Option<"plan", "plan", "std::string", "", "A plan file; it says all that the other options say.">,
     Option<"ranks", "ranks", "int64_t", "1", "Ranks that run the step together.">,
-    Option<"tensor", "tensor", "int64_t", "1", "Ranks that share each block (tensor parallelism); they divide the ranks.">,
-    Option<"stages", "stages", "int64_t", "1", "Pipeline stages; they divide the ranks.">,
-    Option<"microBatches", "micro-batches", "int64_t", "1", "Micro-batches in a step; they divide the batch.">
+    Option<"stages", "stages", "int64_t", "1", "Stages of the pipeline; they divide the ranks.">,
+    Option<"tensor", "tensor", "int64_t", "1", "Ranks that share each block (tensor parallelism); they divide those of a stage.">,
+    Option<"mesh", "mesh", "std::string", "", "Sizes of the axes, slowest link first, like 2x2x3.">,
+    Option<"microBatches", "micro-batches", "int64_t", "0",
+           "Micro-batches in a step; default: the fewest that are at least the stages and divide the batch.">,
+    Option<"schedule", "schedule", "std::string", "\"1f1b\"", "1f1b or gpipe.">
   ];
   let dependentDialects = ["::galvatron::dist::DistDialect"];
+}
+
+def DistPrintPlanPass : Pass<"dist-print-plan", "::mlir::ModuleOp"> {
+  let summary = "prints what a plan means: mesh, strategies, what is split where, bytes and rows of each rank";
+  let description = [{
+    Works on what `--dist-apply-plan` makes; `galvatron-compile --explain-plan` prints the same.
+  }];
 }
 
 def VerifyPlannedPass : Pass<"verify-planned", "::mlir::ModuleOp"> {

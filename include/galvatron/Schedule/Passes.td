@@ -49,7 +49,7 @@ def PipeSchedulePass : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
     %g1 = pipe.run @block.backward.accumulate(%x1, %g0) backward(0) micro_batch(1) : ...
     ```
   }];
-  let options = [Option<"schedule", "schedule", "std::string", "\"1f1b\"", "Order of the micro-batches: gpipe or 1f1b.">];
+  let options = [Option<"schedule", "schedule", "std::string", "", "Order of the micro-batches: gpipe or 1f1b; default: that of the plan.">];
   let dependentDialects = ["::galvatron::pipe::PipeDialect"];
 }
 

@@ -187,3 +187,24 @@ dist.strategy @s0 on @mesh {tensor = ["a"]} splits [#dist.split<input 1, dim 0, 
 
 // expected-error@+1 {{has 3 stages, which is no product of its outermost axes}}
 dist.mesh @mesh("a" = 2, "b" = 3) stages(3) micro_batches(1)
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C5
+// expected-error@+1 {{splits op "up" over "a", which has not the role tensor}}
+dist.strategy @s0 on @mesh {batch = ["time", "a"]} ops [#dist.op<"up", [#dist.split<input 1, dim 0, ["a"]>]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// strategy C6
+// expected-error@+1 {{splits op "up" over "a" twice}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} ops [#dist.op<"up", [#dist.split<input 1, dim 0, ["a"]>, #dist.split<input 0, dim 1, ["a"]>]>]
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(2)
+// op C1
+// expected-error@+1 {{op "up" has [2], which is no list of splits}}
+dist.strategy @s0 on @mesh {tensor = ["a"]} ops [#dist.op<"up", [2]>]

@@ -9,6 +9,8 @@ dist.mesh @four("a" = 2, "b" = 2) micro_batches(2)
 dist.strategy @s0 on @four {batch = ["time", "a"]}
 // CHECK: dist.strategy @s1 on @four {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 1, ["b"]>]
 dist.strategy @s1 on @four {batch = ["time", "a"], tensor = ["b"]} splits [#dist.split<input 3, dim 1, ["b"]>]
+// CHECK: dist.strategy @s2 on @four {batch = ["time", "a"], tensor = ["b"]} ops [#dist.op<"up", []>, #dist.op<"down", [#dist.split<input 1, dim 1, ["b"]>]>]
+dist.strategy @s2 on @four {batch = ["time", "a"], tensor = ["b"]} ops [#dist.op<"up", []>, #dist.op<"down", [#dist.split<input 1, dim 1, ["b"]>]>]
 
 // CHECK-LABEL: func.func @moves
 // CHECK-SAME: dist.layout = #dist.layout<@four, {{\[\[}}"time", "a"], []]>
