@@ -7,6 +7,8 @@
 #include "galvatron/Plan/PlanModule.h"
 #include "llvm/Support/Format.h"
 
+#include <set>
+
 using namespace mlir;
 using namespace galvatron;
 
@@ -31,6 +33,7 @@ private:
     std::string first, last;
     nn::ForwardOp call;
     dist::StrategyOp strategy;
+    int64_t stage;
   };
   /// A dimension of a parameter that axes split.
   struct PieceDim {
@@ -61,6 +64,7 @@ private:
   SmallVector<Run> runs;
   llvm::MapVector<StringAttr, BlockFunction> blocks;
   llvm::DenseMap<Attribute, SmallVector<PieceDim>> pieces; ///< of a parameter
+  llvm::DenseMap<Attribute, std::set<int64_t>> stagesOf;   ///< of a parameter: those whose blocks read it
 };
 
 std::string describeType(ArrayRef<int64_t> shape) {
@@ -101,12 +105,17 @@ void PlanPrinter::collect() {
     if (!strategy)
       continue;
     std::string name = link.describe();
-    bool goesOn = !runs.empty() && link.role == ChainLink::Block && runs.back().strategy == strategy &&
+    auto number = link.call->getAttrOfType<IntegerAttr>(dist::stageAttrName);
+    int64_t stage = number ? number.getInt() : 0;
+    for (Value input : nn::ForwardOp(link.call).getInputs())
+      if (auto read = input.getDefiningOp<nn::GetParameterOp>())
+        stagesOf[read.getParameterAttr()].insert(stage);
+    bool goesOn = !runs.empty() && runs.back().stage == stage && link.role == ChainLink::Block && runs.back().strategy == strategy &&
                   nn::ForwardOp(runs.back().call).getCallee() == nn::ForwardOp(link.call).getCallee();
     if (goesOn)
       runs.back().last = name;
     else
-      runs.push_back({name, name, link.call, strategy});
+      runs.push_back({name, name, link.call, strategy, stage});
   }
 }
 
@@ -123,6 +132,12 @@ void PlanPrinter::printMesh() {
     os << "; slowest link first)";
   }
   os << "\nbatch: " << batch << " rows in " << count << (count == 1 ? " micro-batch of " : " micro-batches of ") << batch / count << "\n";
+  if (mesh.getStages() > 1) {
+    auto order = mesh->getAttrOfType<StringAttr>(dist::scheduleAttrName);
+    SmallVector<StringAttr> names(mesh.getAxisNames().getAsRange<StringAttr>());
+    os << "pipeline: stages, " << describeAxes(ArrayRef(names).take_front(mesh.getNumStageAxes())) << ", "
+       << (order ? order.getValue() : stringifySchedule(PlanSchedule::OneFOneB)) << "\n";
+  }
 }
 
 /// Which logical dimensions the strategy's splits split, and in which parameters they are.
@@ -168,7 +183,10 @@ void PlanPrinter::printRun(const Run &run) {
   os << "\n" << run.first;
   if (run.first != run.last)
     os << " to " << run.last;
-  os << " (@" << callee << "): dp " << describeAxes(data) << ", tp " << describeAxes(tensor) << "\n";
+  os << " (@" << callee << ")";
+  if (mesh.getStages() > 1)
+    os << " on stage " << run.stage;
+  os << ": dp " << describeAxes(data) << ", tp " << describeAxes(tensor) << "\n";
   int64_t rows = nn::getBatch(step) / mesh.getMicroBatches();
   os << "    " << rows << " rows of a micro-batch: " << rows / sizeOf(data) << " on each of " << describeAxes(data) << "\n";
   const BlockFunction &block = blocks.find(StringAttr::get(module.getContext(), callee))->second;
@@ -291,7 +309,8 @@ void PlanPrinter::splitParameters() {
 void PlanPrinter::printParameters() {
   splitParameters();
   os << "\nparameters of each rank\n";
-  int64_t all = 0, held = 0;
+  int64_t all = 0;
+  std::vector<int64_t> held(mesh.getStages(), 0);
   for (auto parameter : module.getOps<nn::ParameterOp>()) {
     if (parameter.getKind() == nn::ParameterKind::State)
       continue;
@@ -308,13 +327,26 @@ void PlanPrinter::printParameters() {
     for (int64_t size : shape)
       elements *= size;
     all += type.getNumElements() * width;
-    held += elements * width;
+    // One that nobody reads is the first stage's.
+    std::set<int64_t> stages = stagesOf.lookup(FlatSymbolRefAttr::get(parameter.getSymNameAttr()));
+    if (stages.empty())
+      stages = {0};
+    for (int64_t stage : stages)
+      held[stage] += elements * width;
     os << "    " << parameter.getSymName() << ": " << describeType(shape);
     if (!where.empty())
       os << " of " << describeType(type.getShape()) << where;
-    os << ", " << elements * width << " bytes\n";
+    os << ", " << elements * width << " bytes";
+    if (held.size() > 1) {
+      os << (stages.size() > 1 ? ", stages " : ", stage ");
+      llvm::interleave(stages, os, " and ");
+    }
+    os << "\n";
   }
-  os << "    all: " << held << " bytes of " << all << "\n";
+  if (held.size() == 1)
+    os << "    all: " << held.front() << " bytes of " << all << "\n";
+  for (int64_t stage = 0, count = held.size(); count > 1 && stage < count; ++stage)
+    os << "    all of stage " << stage << ": " << held[stage] << " bytes of " << all << "\n";
 }
 
 void PlanPrinter::print() {

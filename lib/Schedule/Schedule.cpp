@@ -483,12 +483,13 @@ LogicalResult TableWriter::write(StringRef name) {
       if (each.contains(&op) && isHere(&op) && backward.contains(&op) == work.isBackward)
         writeEach(op, now);
   }
-  now = -1;
+  // What every micro-batch makes the same is that of the last one.
+  now = microBatches - 1;
   writeWaits(sent.size());
   for (auto [whole, sum] : running)
     newSlotOf(whole) = sum;
   for (auto [whole, value] : placed)
-    slots[{whole, -1}] = value;
+    newSlotOf(whole) = value;
   for (Operation &op : step.front())
     if (late.contains(&op) && isHere(&op))
       writeOnce(op);
@@ -500,7 +501,6 @@ LogicalResult TableWriter::write(StringRef name) {
     Operation *op = value.getDefiningOp();
     if (op && each.contains(op) && (!layout || layout.getSplitDim(dist::timeAxis) >= 0))
       continue; // handed out piece by piece
-    now = op && each.contains(op) ? microBatches - 1 : -1;
     auto resultName = step.getResultAttrOfType<StringAttr>(number, "nn.name");
     builder.create<pipe::OutputOp>(value.getLoc(), resultName ? resultName : builder.getStringAttr("output" + Twine(number)),
                                    IntegerAttr(), builder.getI64IntegerAttr(0), slotOf(value));
