@@ -143,7 +143,7 @@ private:
         forwards[forward.getCalleeAttr().getAttr()].push_back(forward);
     SymbolTable symbols(getOperation());
     for (auto &[callee, calls] : forwards) {
-      llvm::BitVector parameters(calls.front().getInputs().size(), true);
+      llvm::BitVector parameters(calls.front().getInputs().size(), true), handedOut(calls.front().getOutputs().size(), true);
       llvm::DenseMap<Operation *, unsigned> inStep;
       bool isRepeated = false;
       for (nn::ForwardOp call : calls) {
@@ -151,11 +151,14 @@ private:
         for (auto [i, input] : llvm::enumerate(call.getInputs()))
           if (!input.getDefiningOp<nn::GetParameterOp>())
             parameters.reset(i);
+        for (auto [i, output] : llvm::enumerate(call.getOutputs()))
+          if (llvm::any_of(output.getUsers(), [](Operation *user) { return !isa<func::ReturnOp>(user); }))
+            handedOut.reset(i);
       }
       auto joint = symbols.lookup<func::FuncOp>(callee);
       // What stands before and after the blocks is whole where it cannot be split; a block is split.
       FailureOr<SmallVector<dist::SplitAttr>> splits =
-          InnerDimensions(joint, parameters).split(axes.names, axes.sizes, isRepeated, getOperation().getLoc());
+          InnerDimensions(joint, parameters, handedOut).split(axes.names, axes.sizes, isRepeated, getOperation().getLoc());
       if (failed(splits))
         return failure();
       if (!splits->empty())

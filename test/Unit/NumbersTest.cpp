@@ -13,6 +13,7 @@
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSet.h"
 #include <gtest/gtest.h>
+#include <numeric>
 #include <random>
 
 using namespace mlir;
@@ -50,7 +51,9 @@ protected:
     function = Examples::get().module->lookupSymbol<func::FuncOp>(GetParam());
     op = &function.front().front();
     for (BlockArgument argument : function.getArguments())
-      arguments.push_back(draw(argument.getType(), function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "test.range")));
+      arguments.push_back(function.getArgAttr(argument.getArgNumber(), "test.numbers")
+                              ? count(argument.getType())
+                              : draw(argument.getType(), function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "test.range")));
   }
 
   Tensor draw(Type type, ArrayAttr range = {}) {
@@ -69,6 +72,13 @@ protected:
       else if (!range && random() % 2)
         value = -value;
     }
+    return tensor;
+  }
+
+  /// 0, 1, 2, ...
+  static Tensor count(Type type) {
+    Tensor tensor(type);
+    std::iota(tensor.data.begin(), tensor.data.end(), 0);
     return tensor;
   }
 
@@ -173,9 +183,6 @@ TEST_P(Numbers, PiecesGiveTheWhole) {
         });
         operands.push_back(tensor);
       }
-      bool splitsTable = (isa<nn::EmbeddingOp>(op) && llvm::is_contained(rule.operands[0][0], factor)) ||
-                         (isa<nn::EmbeddingGradOp>(op) && llvm::is_contained(rule.results[0][0], factor));
-      evaluator.firstRow = splitsTable ? k * cut.pieceSize() : 0;
       std::vector<Tensor> results = evaluator.evaluate(piece, operands);
       for (auto [result, into, dims] : llvm::zip(results, combined, rule.results)) {
         if (hasFactor(dims, factor)) {
@@ -227,6 +234,31 @@ TEST_P(Numbers, SumsPassThroughWhatIsLinear) {
       expectEqual(a[r], ab[r], 1e-9, rule.str());
     }
   }
+}
+
+/// What counts along a loop computes the same with the numbers of the loop as a value, and then nothing keeps the loop whole.
+TEST_P(Numbers, CountedLoopsTakeNumbers) {
+  auto counted = dyn_cast<nn::CountedLoopInterface>(op);
+  int64_t factor = counted ? counted.getCountedFactor() : -1;
+  if (factor < 0)
+    return;
+  nn::ShardingRule rule = cast<nn::ShardingRuleInterface>(op).getShardingRule();
+  EXPECT_EQ(rule.factors[factor].kind, nn::FactorKind::Whole);
+  Evaluator evaluator;
+  OwningOpRef<func::FuncOp> clone(function.clone());
+  OpBuilder builder(&clone->front().front());
+  auto type = RankedTensorType::get({rule.factors[factor].size}, builder.getI64Type());
+  auto numbers = builder.create<nn::IotaOp>(op->getLoc(), type, uint64_t(0));
+  cast<nn::CountedLoopInterface>(numbers->getNextNode()).takeNumbers(builder, numbers);
+  ASSERT_TRUE(succeeded(verify(*clone)));
+  std::vector<Tensor> wanted = evaluator.evaluate(function, arguments), found = evaluator.evaluate(*clone, arguments);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    expectEqual(found[i], wanted[i], 1e-9, "result " + std::to_string(i));
+  // (With the numbers as an operand of its own an op may split them.)
+  clone->walk([&](nn::ShardingRuleInterface inner) {
+    for (nn::Factor loop : inner.getShardingRule().factors)
+      EXPECT_TRUE(inner == numbers || loop.kind != nn::FactorKind::Whole) << inner.getShardingRule().str();
+  });
 }
 
 //===----------------------------------------------------------------------===//

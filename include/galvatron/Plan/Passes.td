@@ -25,7 +25,7 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     The batch is the first dimension of the first input, "hyper" apart, that has more than one row; ranks and micro-batches divide it.
     Ranks are a mesh whose axes are prime factors of their number: first those over which the batch is split, then those that
     share each block (`tensor`). What these split is what a block's inputs and results do not have: heads, the hidden size of an
-    MLP. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that which more
+    MLP, words of a vocabulary. Where they do not divide it, it is padded, by a sixteenth at most. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that which more
     parameters have, if its size allows.
   }];
   let options = [
