@@ -50,7 +50,7 @@ func.func @gathered(%x: tensor<8x10xf32>, %i: tensor<8x1xi64>) -> tensor<8x1xf32
 
 // What is split says where it is in range; it is ids as they are, and a lookup in rows with numbers asks nothing more.
 // CHECK-LABEL: @piece
-// CHECK-SAME: %[[IDS:.*]]: tensor<8xi64>,
+// CHECK-SAME: %[[IDS:[a-z0-9]+]]: tensor<8xi64>,
 // CHECK: rt.check_range %[[IDS]] in[0, 64) "the ids of an embedding"
 // CHECK-NOT: rt.check_range
 // CHECK: nn.embedding %{{.*}}, %[[IDS]] rows

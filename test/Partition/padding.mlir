@@ -37,7 +37,7 @@ func.func private @head(%x: tensor<2x4xf32> {dist.layout = #dist.layout<@mesh, [
 // The step makes the numbers; behind their end come some that count nothing. What is stored is zero there already.
 // CHECK-LABEL: func.func @step(
 // CHECK: %[[IOTA:.*]] = nn.iota 0 : tensor<5xi64>
-// CHECK: %[[PADDED:.*]] = nn.pad %[[IOTA]] [0] steps [1] value 4.611686018427387{{.*}}e+18 : tensor<5xi64> -> tensor<6xi64>
+// CHECK: %[[PADDED:.*]] = nn.pad %[[IOTA]] [0] steps [1] value 4.61168601842738{{.*}}E+18 : tensor<5xi64> -> tensor<6xi64>
 // CHECK: %[[PIECE:.*]] = dist.slice %[[PADDED]] dim 0 over @mesh ["a"] : tensor<6xi64> -> tensor<3xi64>
 // CHECK: %[[CALL:.*]]:4 = call @head(%{{.*}}, %{{.*}}, %[[PIECE]])
 // CHECK-NOT: nn.select
