@@ -444,18 +444,17 @@ void Image::checkSplits() const {
     const galvatron_rt_split_record &split = splits[i];
     if (!inRange(split.tensor, tensors.size()) || tensors[split.tensor].role > GALVATRON_RT_ROLE_GRADIENT ||
         !inRange(split.dim, tensors[split.tensor].rank) || !inRange(split.axis, axes.size()))
-      bad("split ", i, " is of dimension ", split.dim, " of tensor ", split.tensor, " along axis ",
-          split.axis);
+      bad("split ", i, " is of dimension ", split.dim, " of tensor ", split.tensor, " along axis ", split.axis);
     if (!seen.insert({split.tensor, split.axis}).second)
       bad("tensor '", string(tensors[split.tensor].name), "' is split twice along axis '",
           string(axes[split.axis].name), "'");
   }
   for (const galvatron_rt_split_record &split : splits) {
-    int64_t pieces = 1, piece = dims(tensors[split.tensor])[split.dim];
+    int64_t pieces = 1;
     for (const galvatron_rt_split_record &other : splits)
       if (other.tensor == split.tensor && other.dim == split.dim)
         pieces = checkedMultiply(pieces, axes[other.axis].size, "a split tensor");
-    if (split.size < 1 || split.size / pieces + (split.size % pieces != 0) != piece)
+    if (int64_t piece = dims(tensors[split.tensor])[split.dim]; split.size < 1 || (split.size - 1) / pieces + 1 != piece)
       bad("a split cuts ", split.size, " rows into ", pieces, " pieces of ", piece);
   }
 }

@@ -236,6 +236,43 @@ TEST_P(Numbers, SumsPassThroughWhatIsLinear) {
   }
 }
 
+/// Where all operands that run over a loop are zero at a place of it, so are the results: that is what `zeroIn` says, and linearity too.
+TEST_P(Numbers, ZerosStayZeros) {
+  nn::ShardingRule rule = cast<nn::ShardingRuleInterface>(op).getShardingRule();
+  Type type = nn::tensorType(op->getResult(0)).getElementType();
+  auto dimOf = [](const nn::DimFactors &dims, int64_t factor) -> int64_t {
+    for (auto [dim, factors] : llvm::enumerate(dims))
+      if (factors.size() == 1 && factors.front() == factor)
+        return dim;
+    return -1;
+  };
+  for (int64_t factor = 0, n = rule.factors.size(); factor < n; ++factor) {
+    auto runsOver = [&](int64_t operand) { return dimOf(rule.operands[operand], factor) >= 0; };
+    auto holds = [&](ArrayRef<int64_t> set) { return llvm::all_of(set, runsOver); };
+    if (llvm::none_of(rule.linearIn, holds) && llvm::none_of(rule.zeroIn, holds))
+      continue;
+    // The last place of the loop is zero, or a number that is none.
+    std::vector<Tensor> padded = arguments;
+    for (auto [i, tensor] : llvm::enumerate(padded))
+      if (int64_t dim = dimOf(rule.operands[i], factor); dim >= 0)
+        forEach(tensor.shape, [&, &tensor = tensor, i = i](const Index &index) {
+          if (index[dim] == tensor.shape[dim] - 1)
+            tensor.at(index) = nn::tensorType(op->getOperand(i)).getElementType() == type ? 0 : tensor.at(index) + 100;
+        });
+    // (Ids that are split themselves go on pointing where they can.)
+    if (rule.zeroIn.empty())
+      for (size_t i = 0; i < padded.size(); ++i)
+        if (nn::tensorType(op->getOperand(i)).getElementType() != type)
+          padded[i] = arguments[i];
+    std::vector<Tensor> results = Evaluator().evaluate(op, padded);
+    for (auto [result, dims] : llvm::zip(results, rule.results))
+      if (int64_t dim = dimOf(dims, factor); dim >= 0)
+        forEach(result.shape, [&, &result = result](const Index &index) {
+          EXPECT_TRUE(index[dim] < result.shape[dim] - 1 || result.at(index) == 0) << rule.str() << ", loop " << factor;
+        });
+  }
+}
+
 /// What counts along a loop computes the same with the numbers of the loop as a value, and then nothing keeps the loop whole.
 TEST_P(Numbers, CountedLoopsTakeNumbers) {
   auto counted = dyn_cast<nn::CountedLoopInterface>(op);
