@@ -63,7 +63,8 @@ static void visitComputed(Operation *op, const ShardingRule &rule, int64_t facto
       visit(use, dim);
 }
 
-/// A result is zero behind the end of a loop if all that it is computed from is, and zeros in some of that give zeros.
+/// A result is zero behind the end of a loop if all that it is computed from is, and zeros in all of that give zeros (a quotient of zeros
+/// is none).
 bool Padding::mayHoldAnything(OpResult result, int64_t dim) const {
   Operation *op = result.getOwner();
   if (auto found = selected.find({result, dim}); found != selected.end())
@@ -72,8 +73,14 @@ bool Padding::mayHoldAnything(OpResult result, int64_t dim) const {
     return nn::getSplat(result) != 0.0;
   ShardingRule rule = cast<nn::ShardingRuleInterface>(op).getShardingRule();
   int64_t factor = getSplitFactor(rule.results[result.getResultNumber()], dim);
+  auto isInSome = [](ArrayRef<SmallVector<int64_t>> sets, int64_t operand) {
+    return llvm::any_of(sets, [&](ArrayRef<int64_t> set) { return llvm::is_contained(set, operand); });
+  };
   bool isZero = true;
-  visitComputed(op, rule, factor, [&](OpOperand &use, int64_t dim) { isZero &= !anything.contains({use.get(), dim}); });
+  visitComputed(op, rule, factor, [&](OpOperand &use, int64_t dim) {
+    int64_t number = use.getOperandNumber();
+    isZero &= !anything.contains({use.get(), dim}) && (isInSome(rule.linearIn, number) || isInSome(rule.zeroIn, number));
+  });
   auto hasLoop = [&](int64_t operand) { return getDim(rule.operands[operand], factor) >= 0; };
   auto givesZeros = [&](ArrayRef<int64_t> set) { return llvm::all_of(set, hasLoop); };
   return !isZero || (llvm::none_of(rule.linearIn, givesZeros) && llvm::none_of(rule.zeroIn, givesZeros));

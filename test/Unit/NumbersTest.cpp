@@ -249,21 +249,28 @@ TEST_P(Numbers, ZerosStayZeros) {
   for (int64_t factor = 0, n = rule.factors.size(); factor < n; ++factor) {
     auto runsOver = [&](int64_t operand) { return dimOf(rule.operands[operand], factor) >= 0; };
     auto holds = [&](ArrayRef<int64_t> set) { return llvm::all_of(set, runsOver); };
-    if (llvm::none_of(rule.linearIn, holds) && llvm::none_of(rule.zeroIn, holds))
+    auto isInSome = [&](int64_t operand) {
+      auto hasIt = [&](ArrayRef<int64_t> set) { return llvm::is_contained(set, operand); };
+      return llvm::any_of(rule.linearIn, hasIt) || llvm::any_of(rule.zeroIn, hasIt);
+    };
+    bool areAllIn = true;
+    for (int64_t i = 0, n = op->getNumOperands(); i < n; ++i)
+      areAllIn &= !runsOver(i) || nn::tensorType(op->getOperand(i)).getElementType() != type || isInSome(i);
+    if (rule.factors[factor].kind == nn::FactorKind::Whole || !areAllIn ||
+        (llvm::none_of(rule.linearIn, holds) && llvm::none_of(rule.zeroIn, holds)))
       continue;
-    // The last place of the loop is zero, or a number that is none.
+    // The last place of the loop is zero. Its number, where numbers are an operand, is none that something points to.
     std::vector<Tensor> padded = arguments;
-    for (auto [i, tensor] : llvm::enumerate(padded))
+    for (auto [i, tensor] : llvm::enumerate(padded)) {
       if (int64_t dim = dimOf(rule.operands[i], factor); dim >= 0)
         forEach(tensor.shape, [&, &tensor = tensor, i = i](const Index &index) {
-          if (index[dim] == tensor.shape[dim] - 1)
-            tensor.at(index) = nn::tensorType(op->getOperand(i)).getElementType() == type ? 0 : tensor.at(index) + 100;
+          if (index[dim] == tensor.shape[dim] - 1 && nn::tensorType(op->getOperand(i)).getElementType() == type)
+            tensor.at(index) = 0;
         });
-    // (Ids that are split themselves go on pointing where they can.)
-    if (rule.zeroIn.empty())
-      for (size_t i = 0; i < padded.size(); ++i)
-        if (nn::tensorType(op->getOperand(i)).getElementType() != type)
-          padded[i] = arguments[i];
+      else if (nn::tensorType(op->getOperand(i)).getElementType() != type)
+        for (double &id : tensor.data)
+          id = std::min(id, double(rule.factors[factor].size - 2));
+    }
     std::vector<Tensor> results = Evaluator().evaluate(op, padded);
     for (auto [result, dims] : llvm::zip(results, rule.results))
       if (int64_t dim = dimOf(dims, factor); dim >= 0)
