@@ -36,6 +36,7 @@ inline constexpr llvm::StringLiteral scheduleAttrName = "dist.schedule";
 inline constexpr llvm::StringLiteral callAttrName = "dist.call";              ///< number of a forward call
 inline constexpr llvm::StringLiteral backwardOfAttrName = "dist.backward_of"; ///< number of its forward
 inline constexpr llvm::StringLiteral layoutAttrName = "dist.layout";
+inline constexpr llvm::StringLiteral wholeShapeAttrName = "dist.whole_shape"; ///< of a parameter that is stored in pieces
 inline constexpr llvm::StringLiteral layoutsAttrName = "dist.layouts";
 
 /// `sum`, `max` or `min`, for the assembly of ops of other dialects.

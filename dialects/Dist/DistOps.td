@@ -26,7 +26,7 @@ def Dist_Dialect : Dialect {
 
     Some attributes on other dialects' ops belong to this one: `dist.strategy` and `dist.stage` on the calls
     of a step, `dist.op` on the ops that a strategy names, `dist.call` and `dist.backward_of` (a forward's number) on those that were cut out of joint functions, and the layouts that `--dist-propagate-layouts` finds: `dist.layout` on arguments and results
-    of functions, `dist.layouts` (one per result) on ops.
+    of functions, `dist.layouts` (one per result) on ops. A parameter that is stored in pieces has a `dist.layout`, too, and its `dist.whole_shape`.
   }];
   let useDefaultAttributePrinterParser = 1;
 }

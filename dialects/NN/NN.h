@@ -38,6 +38,9 @@ namespace galvatron::nn {
 /// Constants that are not splats may not be larger than this (bytes); tables of the file are parameters.
 inline constexpr int64_t maxConstantBytes = int64_t(1) << 20;
 
+/// What errors call ids that are out of range.
+inline constexpr llvm::StringLiteral embeddingIdsName = "the ids of an embedding", labelsName = "labels";
+
 /// The static tensor type of a value.
 inline mlir::RankedTensorType tensorType(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType());

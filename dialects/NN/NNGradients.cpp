@@ -225,8 +225,8 @@ void EmbeddingOp::buildGradients(OpBuilder &builder, ValueRange resultGradients,
                                  SmallVectorImpl<Value> &operandGradients) {
   bool has = resultGradients[0] && wanted[0] && isFloatTensor(getTable());
   operandGradients.push_back(
-      has ? builder.create<EmbeddingGradOp>(getLoc(), getTable().getType(), getIds(), resultGradients[0]).getResult() : Value());
-  operandGradients.push_back(nullptr);
+      has ? builder.create<EmbeddingGradOp>(getLoc(), getTable().getType(), getIds(), resultGradients[0], getRows()).getResult() : Value());
+  operandGradients.append(getNumOperands() - 1, nullptr);
 }
 
 void TakeAlongOp::buildGradients(OpBuilder &builder, ValueRange resultGradients, ArrayRef<bool> wanted,
@@ -346,11 +346,19 @@ void AttentionOp::buildGradients(OpBuilder &builder, ValueRange resultGradients,
 
 void CrossEntropyOp::buildGradients(OpBuilder &builder, ValueRange resultGradients, ArrayRef<bool> wanted,
                                     SmallVectorImpl<Value> &operandGradients) {
-  bool has = resultGradients[0] && wanted[0];
-  operandGradients.push_back(has ? builder
-                                       .create<CrossEntropyGradOp>(getLoc(), getLogits().getType(), getLogits(), getLabels(),
-                                                                   resultGradients[0], getIgnoreIndex())
-                                       .getResult()
-                                 : Value());
-  operandGradients.push_back(nullptr);
+  operandGradients.append(2, nullptr);
+  Value gradient, logits = getLogits();
+  if (!wanted[0])
+    return;
+  if (resultGradients[0])
+    gradient = builder.create<CrossEntropyGradOp>(getLoc(), logits.getType(), logits, getLabels(), getLogSum(), resultGradients[0],
+                                                  getIgnoreIndex());
+  if (resultGradients[1]) { // softmax(logits)
+    auto back = [&](Value row) { return broadcastBack(builder, getLoc(), row, tensorType(logits), tensorType(logits).getRank() - 1); };
+    Value moved = builder.create<SubOp>(getLoc(), logits.getType(), logits, back(getLogSum()));
+    Value softmax = builder.create<ExpOp>(getLoc(), logits.getType(), moved);
+    Value part = builder.create<MulOp>(getLoc(), logits.getType(), softmax, back(resultGradients[1]));
+    gradient = gradient ? builder.create<AddOp>(getLoc(), logits.getType(), gradient, part).getResult() : part;
+  }
+  operandGradients[0] = gradient;
 }

@@ -16,6 +16,21 @@ def NN_ShardingRuleInterface : OpInterface<"ShardingRuleInterface"> {
   ];
 }
 
+def NN_CountedLoopInterface : OpInterface<"CountedLoopInterface"> {
+  let cppNamespace = "::galvatron::nn";
+  let description = [{
+    An op that needs a loop whole for one reason only: it counts along it (an embedding its rows, a cross entropy its classes). With
+    the numbers of the loop as a value, 0, 1, ..., which is split as everything else is, pieces can be computed.
+  }];
+  let methods = [
+    InterfaceMethod<"The factor of the op's sharding rule that is such a loop; -1 if there is none.", "int64_t", "getCountedFactor">,
+    InterfaceMethod<[{
+      Replaces the op, which has a counted factor, by ops that read the numbers along it from `numbers`, a tensor of one dimension. The builder
+      stands at the op.
+    }], "void", "takeNumbers", (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$numbers)>
+  ];
+}
+
 def NN_GradientInterface : OpInterface<"GradientInterface"> {
   let cppNamespace = "::galvatron::nn";
   let description = [{

@@ -34,6 +34,7 @@ class NN_PureOp<string mnemonic, list<Trait> traits = []>
 defvar NN_Grad = DeclareOpInterfaceMethods<NN_GradientInterface>;
 defvar NN_Element = DeclareOpInterfaceMethods<NN_ElementOpInterface, ["emitElement"]>;
 defvar NN_Infer = InferTypeOpAdaptor;
+defvar NN_Counted = DeclareOpInterfaceMethods<NN_CountedLoopInterface>;
 
 // Elementwise -------------------------------------------------------------===//
 
@@ -439,28 +440,52 @@ def NN_ConvWeightGradOp : NN_ConvBase<"conv_weight_grad"> {
   let hasVerifier = 1;
 }
 
-def NN_EmbeddingOp : NN_PureOp<"embedding", [NN_Infer, NN_Grad, NN_Element]> {
+def NN_EmbeddingOp : NN_PureOp<"embedding", [NN_Infer, NN_Grad, NN_Element, NN_Counted]> {
   let summary = "rows of a table";
   let description = [{
     Table [rows, ...], ids of any shape; the result's shape is the ids' followed by the row's. An id
     outside [0, rows) is an error when the program runs.
 
+    With `rows`, consecutive numbers of the table's rows, ids are such numbers, and an id that no row has gives zeros: a piece of the table
+    gives a summand of the result.
+
     ```mlir
     %x = nn.embedding %table, %ids : (tensor<211x64xf32>, tensor<8x32xi64>) -> tensor<8x32x64xf32>
+    %x = nn.embedding %table, %ids rows %rows : tensor<211xi64> : (tensor<211x64xf32>, tensor<8x32xi64>) -> tensor<8x32x64xf32>
     ```
+    C1: rows has one number for each row of the table.
   }];
-  let arguments = (ins NN_Tensor:$table, NN_Int:$ids);
+  let arguments = (ins NN_Tensor:$table, NN_Int:$ids, Optional<NN_Int>:$rows);
   let results = (outs NN_Tensor:$result);
-  let assemblyFormat = "$table `,` $ids attr-dict `:` `(` type($table) `,` type($ids) `)` `->` type($result)";
+  let assemblyFormat = "$table `,` $ids (`rows` $rows^ `:` type($rows))? attr-dict `:` `(` type($table) `,` type($ids) `)` `->` type($result)";
   let hasCanonicalizer = 1;
 }
 
-def NN_EmbeddingGradOp : NN_PureOp<"embedding_grad"> {
+def NN_EmbeddingGradOp : NN_PureOp<"embedding_grad", [NN_Counted]> {
   let summary = "the cotangent of an embedding's table: rows of the gradient added up by id";
-  let arguments = (ins NN_Int:$ids, NN_Float:$gradient);
+  let description = [{
+    An id of -1 is passed over. With `rows`, the numbers of the table's rows, ids that no row has are. C1: the gradient has a row for each id. C2: rows has
+    one number for each row of the table.
+  }];
+  let arguments = (ins NN_Int:$ids, NN_Float:$gradient, Optional<NN_Int>:$rows);
   let results = (outs NN_Float:$result);
-  let assemblyFormat = "$ids `,` $gradient attr-dict `:` `(` type($ids) `,` type($gradient) `)` `->` type($result)";
+  let assemblyFormat = "$ids `,` $gradient (`rows` $rows^ `:` type($rows))? attr-dict `:` `(` type($ids) `,` type($gradient) `)` `->` type($result)";
   let hasVerifier = 1;
+}
+
+def NN_InRangeOp : NN_PureOp<"in_range", [SameOperandsAndResultType]> {
+  let summary = "ids as they are; one that is out of range is an error when the program runs";
+  let description = [{
+    What counts to `size` in pieces cannot see from a piece whether an id is in range: this says it of all. `ignored` is allowed besides; `name`
+    is what the error calls them.
+
+    ```mlir
+    %checked = nn.in_range %labels below 211 or -100 "labels" : tensor<8x32xi64>
+    ```
+  }];
+  let arguments = (ins NN_Int:$operand, I64Attr:$size, OptionalAttr<I64Attr>:$ignored, StrAttr:$name);
+  let results = (outs NN_Int:$result);
+  let assemblyFormat = "$operand `below` $size (`or` $ignored^)? $name attr-dict `:` type($result)";
 }
 
 def NN_TakeAlongOp : NN_PureOp<"take_along", [NN_Infer, NN_Grad, NN_Element]> {
@@ -600,23 +625,29 @@ def NN_AttentionGradOp : NN_PureOp<"attention_grad", [AllTypesMatch<["query", "q
 
 // Training ----------------------------------------------------------------===//
 
-def NN_CrossEntropyOp : NN_PureOp<"cross_entropy", [NN_Infer, NN_Grad]> {
+def NN_CrossEntropyOp : NN_PureOp<"cross_entropy", [NN_Infer, NN_Grad, NN_Counted]> {
   let summary = "minus the log-probability of each label, zero where the label is not counted";
   let description = [{
-    Logits [..., classes], labels [...]; one value per label. A label equal to `ignore_index` is not counted.
+    Logits [..., classes], labels [...]; one value per label, and the logarithm of the sum of the exponentials of its logits, which the
+    gradient reads. A label equal to `ignore_index` is not counted.
     C1: labels have the shape of the logits without the last dimension.
+
+    ```mlir
+    %loss, %log_sum = nn.cross_entropy %logits, %labels ignore -100 : tensor<8x32x211xf32>, tensor<8x32xi64>
+    ```
   }];
   let arguments = (ins NN_Float:$logits, NN_Int:$labels, I64Attr:$ignore_index);
-  let results = (outs NN_Float:$result);
+  let results = (outs NN_Float:$result, NN_Float:$log_sum);
   let assemblyFormat = "$logits `,` $labels `ignore` $ignore_index attr-dict `:` type($logits) `,` type($labels)";
 }
 
-def NN_CrossEntropyGradOp : NN_PureOp<"cross_entropy_grad", [AllTypesMatch<["logits", "result"]>]> {
-  let summary = "(softmax(logits) - one_hot(labels)) * gradient, zero where the label is not counted";
+def NN_CrossEntropyGradOp : NN_PureOp<"cross_entropy_grad", [AllTypesMatch<["logits", "result"]>,
+    AllTypesMatch<["log_sum", "gradient"]>, NN_Counted]> {
+  let summary = "(exp(logits - log_sum) - one_hot(labels)) * gradient, zero where the label is not counted";
   let description = [{ C1: labels have the shape of the logits without the last dimension, and so has the gradient. }];
-  let arguments = (ins NN_Float:$logits, NN_Int:$labels, NN_Float:$gradient, I64Attr:$ignore_index);
+  let arguments = (ins NN_Float:$logits, NN_Int:$labels, NN_Float:$log_sum, NN_Float:$gradient, I64Attr:$ignore_index);
   let results = (outs NN_Float:$result);
-  let assemblyFormat = "$logits `,` $labels `,` $gradient `ignore` $ignore_index attr-dict `:` type($logits) `,` type($labels) `,` type($gradient)";
+  let assemblyFormat = "$logits `,` $labels `,` $log_sum `,` $gradient `ignore` $ignore_index attr-dict `:` type($logits) `,` type($labels) `,` type($gradient)";
   let hasVerifier = 1;
 }
 

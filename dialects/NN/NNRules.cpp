@@ -284,14 +284,17 @@ ShardingRule ConvWeightGradOp::getShardingRule() {
 }
 
 ShardingRule EmbeddingOp::getShardingRule() {
-  // A split table gives zeros for rows that are elsewhere, hence a partial sum over its rows.
+  // A piece of the table gives zeros for rows that are elsewhere, hence a partial sum over its rows, if it knows which these are.
   ShardingRule rule;
+  FactorKind rowKind = getRows() ? FactorKind::ReductionSum : FactorKind::Whole;
   SmallVector<int64_t> ids = addDims(rule, tensorType(getIds()), [](int64_t) { return FactorKind::Parallel; });
   SmallVector<int64_t> table =
-      addDims(rule, tensorType(getTable()), [](int64_t i) { return i == 0 ? FactorKind::ReductionSum : FactorKind::Parallel; });
+      addDims(rule, tensorType(getTable()), [&](int64_t i) { return i == 0 ? rowKind : FactorKind::Parallel; });
   SmallVector<int64_t> out(ids);
   llvm::append_range(out, ArrayRef(table).drop_front());
   rule.operands = {single(table), single(ids)};
+  if (getRows())
+    rule.operands.push_back(single(table.front()));
   rule.results = {single(out)};
   setLinear(rule, {{0}});
   return rule;
@@ -299,15 +302,22 @@ ShardingRule EmbeddingOp::getShardingRule() {
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
   ShardingRule rule;
+  FactorKind rowKind = getRows() ? FactorKind::Parallel : FactorKind::Whole;
   SmallVector<int64_t> ids = addDims(rule, tensorType(getIds()), [](int64_t) { return FactorKind::ReductionSum; });
-  SmallVector<int64_t> table = addDims(rule, getType(), [](int64_t) { return FactorKind::Parallel; });
+  SmallVector<int64_t> table = addDims(rule, getType(), [&](int64_t i) { return i == 0 ? rowKind : FactorKind::Parallel; });
   SmallVector<int64_t> gradient(ids);
   llvm::append_range(gradient, ArrayRef(table).drop_front());
   rule.operands = {single(ids), single(gradient)};
+  if (getRows())
+    rule.operands.push_back(single(table.front()));
   rule.results = {single(table)};
   setLinear(rule, {{1}});
+  if (getRows()) // rows behind the end have numbers that no id is
+    rule.zeroIn.emplace_back();
   return rule;
 }
+
+ShardingRule InRangeOp::getShardingRule() { return ShardingRule::elementwise(*this); }
 
 ShardingRule TakeAlongOp::getShardingRule() {
   ShardingRule rule;
@@ -420,23 +430,33 @@ ShardingRule AttentionGradOp::getShardingRule() {
   return rule;
 }
 
-static ShardingRule crossEntropyRule(Operation *op, RankedTensorType logits, bool gradient) {
+/// Rows are parallel; classes are whole.
+static ShardingRule crossEntropyRule(RankedTensorType logits, DimFactors &all, DimFactors &rows) {
   ShardingRule rule;
   int64_t last = logits.getRank() - 1;
   SmallVector<int64_t> factors =
       addDims(rule, logits, [&](int64_t i) { return i == last ? FactorKind::Whole : FactorKind::Parallel; });
-  DimFactors all = single(factors), rows = single(ArrayRef(factors).drop_back());
-  rule.operands = {all, rows};
-  if (gradient) {
-    rule.operands.push_back(rows);
-    setLinear(rule, {{2}});
-  }
-  rule.results = {gradient ? all : rows};
+  all = single(factors);
+  rows = single(ArrayRef(factors).drop_back());
   return rule;
 }
 
-ShardingRule CrossEntropyOp::getShardingRule() { return crossEntropyRule(*this, tensorType(getLogits()), false); }
-ShardingRule CrossEntropyGradOp::getShardingRule() { return crossEntropyRule(*this, tensorType(getLogits()), true); }
+ShardingRule CrossEntropyOp::getShardingRule() {
+  DimFactors all, rows;
+  ShardingRule rule = crossEntropyRule(tensorType(getLogits()), all, rows);
+  rule.operands = {all, rows};
+  rule.results = {rows, rows};
+  return rule;
+}
+
+ShardingRule CrossEntropyGradOp::getShardingRule() {
+  DimFactors all, rows;
+  ShardingRule rule = crossEntropyRule(tensorType(getLogits()), all, rows);
+  rule.operands = {all, rows, rows, rows};
+  rule.results = {all};
+  setLinear(rule, {{3}});
+  return rule;
+}
 
 /// An update is elementwise in the parameter; the scalars of the step are whole.
 static ShardingRule updateRule(Operation *op, unsigned tensors) {
@@ -446,6 +466,8 @@ static ShardingRule updateRule(Operation *op, unsigned tensors) {
   rule.operands.push_back(single({rule.addFactor(tensorType(op->getOperand(tensors)).getNumElements(), FactorKind::Whole)}));
   rule.operands.push_back({});
   rule.results.assign(op->getNumResults(), dims);
+  // What is zero and has no gradient stays so.
+  rule.zeroIn.emplace_back(llvm::to_vector(llvm::seq<int64_t>(0, tensors)));
   return rule;
 }
 

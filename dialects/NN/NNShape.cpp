@@ -336,11 +336,20 @@ template <typename Op> static LogicalResult verifyConvGrad(Op op, Value input, V
 LogicalResult ConvInputGradOp::verify() { return verifyConvGrad(*this, getResult(), getWeight()); }
 LogicalResult ConvWeightGradOp::verify() { return verifyConvGrad(*this, getInput(), getResult()); }
 
+/// Rows have one number each.
+static LogicalResult checkRows(std::optional<Location> loc, StringRef op, RankedTensorType table, Value rows) {
+  if (rows && typeOf(rows).getShape() != table.getShape().take_front()) // C1
+    return emitOptionalError(loc, "'", op, "' op has rows of type ", rows.getType(), " for a table of type ", table);
+  return success();
+}
+
 LogicalResult EmbeddingOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,
                                             SmallVectorImpl<Type> &types) {
   auto table = cast<RankedTensorType>(adaptor.getTable().getType()), ids = cast<RankedTensorType>(adaptor.getIds().getType());
   if (table.getRank() == 0)
     return emitOptionalError(loc, "'nn.embedding' op has a table without rows");
+  if (failed(checkRows(loc, "nn.embedding", table, adaptor.getRows())))
+    return failure();
   SmallVector<int64_t> shape(ids.getShape());
   llvm::append_range(shape, table.getShape().drop_front());
   types.push_back(RankedTensorType::get(shape, table.getElementType()));
@@ -352,6 +361,8 @@ namespace {
 struct EmbeddingOfIota : OpRewritePattern<EmbeddingOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(EmbeddingOp op, PatternRewriter &rewriter) const override {
+    if (op.getRows())
+      return failure();
     auto ids = typeOf(op.getIds()), table = typeOf(op.getTable());
     auto sliceRows = [&](int64_t first, int64_t count) -> Value {
       SmallVector<int64_t> shape(table.getShape()), offsets(table.getRank(), 0), steps(table.getRank(), 1);
@@ -365,7 +376,7 @@ struct EmbeddingOfIota : OpRewritePattern<EmbeddingOp> {
     }
     if (auto broadcast = op.getIds().getDefiningOp<BroadcastOp>()) {
       // Look up once, repeat the rows.
-      Value rows = rewriter.create<EmbeddingOp>(op.getLoc(), op.getTable(), broadcast.getOperand());
+      Value rows = rewriter.create<EmbeddingOp>(op.getLoc(), op.getTable(), broadcast.getOperand(), Value());
       SmallVector<int64_t> dims(broadcast.getDims());
       for (int64_t i = 1; i < table.getRank(); ++i)
         dims.push_back(ids.getRank() + i - 1);
@@ -397,7 +408,7 @@ LogicalResult EmbeddingGradOp::verify() {
     llvm::append_range(wanted, table.getShape().drop_front());
   if (table.getRank() == 0 || ArrayRef(wanted) != gradient.getShape())
     return emitOpError("has ids of type ") << ids << " and a gradient of type " << gradient << " for a table of type " << table;
-  return success();
+  return checkRows(getLoc(), "nn.embedding_grad", table, getRows());
 }
 
 LogicalResult TakeAlongOp::inferReturnTypes(MLIRContext *, std::optional<Location> loc, Adaptor adaptor,

@@ -98,7 +98,7 @@ LogicalResult CrossEntropyOp::inferReturnTypes(MLIRContext *context, std::option
   auto labels = cast<RankedTensorType>(adaptor.getLabels().getType());
   if (failed(verifyLabels(loc, logits, labels)))
     return failure();
-  types.push_back(labels.clone(logits.getElementType()));
+  types.append(2, labels.clone(logits.getElementType()));
   return success();
 }
 

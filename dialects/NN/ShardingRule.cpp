@@ -95,12 +95,17 @@ void ShardingRule::print(raw_ostream &os) const {
     }
   }
   os << "}";
-  if (linearIn.empty())
-    return;
-  os << " linear in ";
-  llvm::interleave(linearIn, os, [&](const llvm::SmallVector<int64_t> &set) {
-    llvm::interleave(set, os, [&](int64_t operand) { os << "#" << operand; }, "+");
-  }, " | ");
+  auto printSets = [&](StringRef what, ArrayRef<llvm::SmallVector<int64_t>> sets) {
+    if (sets.empty())
+      return;
+    os << what;
+    llvm::interleave(sets, os, [&](const llvm::SmallVector<int64_t> &set) {
+      llvm::interleave(set, os, [&](int64_t operand) { os << "#" << operand; }, "+");
+      os << (set.empty() ? "all" : "");
+    }, " | ");
+  };
+  printSets(" linear in ", linearIn);
+  printSets(" zero in ", zeroIn);
 }
 
 std::string ShardingRule::str() const {

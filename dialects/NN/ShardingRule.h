@@ -42,6 +42,10 @@ public:
   /// (a product) list each alternative.
   llvm::SmallVector<llvm::SmallVector<int64_t>> linearIn;
 
+  /// Sets of operands, beside those of `linearIn`: if all operands of a set run over a factor, the results are zero at those places of it
+  /// at which all operands that run over it (but numbers by which the op finds its way) are. The empty set holds for all factors.
+  llvm::SmallVector<llvm::SmallVector<int64_t>> zeroIn;
+
   /// Adds a factor and returns its index.
   int64_t addFactor(int64_t size, FactorKind kind);
 

@@ -185,7 +185,7 @@ def RT_ConvOp : RT_SymbolUse<"conv", [MemoryEffects<[MemRead, MemWrite]>, AttrSi
 def RT_ScatterAddRowsOp : RT_Op<"scatter_add_rows", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "galvatron_rt_scatter_add_rows: adds rows to the rows of a table";
   let description = [{
-    table[ids[i]] += source[i], in the order of i. C1: the source has one row of the table's width per id.
+    table[ids[i]] += source[i], in the order of i; an id of -1 is passed over. C1: the source has one row of the table's width per id.
 
     ```mlir
     rt.scatter_add_rows %dy by %ids into %dw : <256x64xf32>, <256xi64>, <211x64xf32>

@@ -9,7 +9,7 @@ namespace galvatron {
 
 /// Attention, its gradient, rotary embedding.
 void populateDecomposeAttentionPatterns(mlir::RewritePatternSet &patterns);
-/// Cross entropy, its gradient, AdamW, SGD.
+/// Cross entropy, lookups in pieces of tables, their gradients, AdamW, SGD.
 void populateDecomposeTrainingPatterns(mlir::RewritePatternSet &patterns);
 
 } // namespace galvatron

@@ -11,24 +11,15 @@ using namespace galvatron::nn;
 
 namespace {
 
-/// The largest logit of each row, and the sum of the exponentials of the differences to it.
-struct LogSumExp {
-  LogSumExp(TensorBuilder &t, Value logits) {
-    int64_t last = tensorType(logits).getRank() - 1;
-    largest = t.max(logits, last);
-    exponentials = t.exp(t.sub(logits, t.broadcastBack(largest, logits, last)));
-    sum = t.sum(exponentials, last);
-  }
-  Value largest, exponentials, sum;
-};
-
 struct DecomposeCrossEntropy : OpRewritePattern<CrossEntropyOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(CrossEntropyOp op, PatternRewriter &rewriter) const override {
     TensorBuilder t(rewriter, op);
     Value logits = op.getLogits(), labels = op.getLabels();
     int64_t last = tensorType(logits).getRank() - 1;
-    LogSumExp parts(t, logits);
+    Value largest = t.max(logits, last);
+    Value sum = t.sum(t.exp(t.sub(logits, t.broadcastBack(largest, logits, last))), last);
+    Value logSum = t.add(t.log(sum), largest);
     // A label that is not counted may be out of range: read class 0 for it.
     Value isIgnored = t.compare(Predicate::EQ, labels, t.splat(labels, double(int64_t(op.getIgnoreIndex()))));
     Value safe = t.select(isIgnored, t.splat(labels, 0), labels);
@@ -36,8 +27,8 @@ struct DecomposeCrossEntropy : OpRewritePattern<CrossEntropyOp> {
     column.push_back(1);
     Value picked = rewriter.create<TakeAlongOp>(op.getLoc(), logits, t.reshape(safe, column), last);
     picked = t.reshape(picked, tensorType(labels).getShape());
-    Value loss = t.sub(t.add(t.log(parts.sum), parts.largest), picked);
-    rewriter.replaceOp(op, t.select(isIgnored, t.splat(loss, 0), loss));
+    Value loss = t.sub(logSum, picked);
+    rewriter.replaceOp(op, {t.select(isIgnored, t.splat(loss, 0), loss), logSum});
     return success();
   }
 };
@@ -49,14 +40,54 @@ struct DecomposeCrossEntropyGrad : OpRewritePattern<CrossEntropyGradOp> {
     Value logits = op.getLogits(), labels = op.getLabels();
     ArrayRef<int64_t> shape = tensorType(logits).getShape();
     int64_t last = shape.size() - 1;
-    LogSumExp parts(t, logits);
+    auto back = [&](Value row) { return t.broadcastBack(row, logits, last); };
     Value isIgnored = t.compare(Predicate::EQ, labels, t.splat(labels, double(int64_t(op.getIgnoreIndex()))));
     Value dLoss = t.select(isIgnored, t.splat(op.getGradient(), 0), op.getGradient());
-    auto back = [&](Value row) { return t.broadcastBack(row, logits, last); };
-    // (e / sum - [column = label]) * dLoss, with the division done once a row.
-    Value p = t.mul(parts.exponentials, back(t.mul(t.reciprocal(parts.sum), dLoss)));
+    Value p = t.mul(t.exp(t.sub(logits, back(op.getLogSum()))), back(dLoss));
     Value isLabel = t.compare(Predicate::EQ, t.iota(shape, last), back(labels));
     rewriter.replaceOp(op, t.sub(p, t.select(isLabel, back(dLoss), t.splat(logits, 0))));
+    return success();
+  }
+};
+
+/// Looks up in a table of `count` rows with the numbers `rows`.
+struct PieceOfTable {
+  PieceOfTable(TensorBuilder &t, Value globalIds, Value rows) {
+    auto one = RankedTensorType::get({1}, tensorType(rows).getElementType());
+    Value first = t.b.create<SliceOp>(t.loc, one, rows, t.b.getDenseI64ArrayAttr(0), t.b.getDenseI64ArrayAttr(1));
+    ids = t.sub(globalIds, t.broadcast(t.reshape(first, {}), tensorType(globalIds).getShape(), {}));
+    Value count = t.splat(ids, double(tensorType(rows).getDimSize(0)));
+    isHere = t.both(t.compare(Predicate::GE, ids, t.splat(ids, 0)), t.compare(Predicate::LT, ids, count));
+  }
+  Value ids;    ///< places in the piece, or outside of it
+  Value isHere; ///< which are in it
+};
+
+struct DecomposeEmbedding : OpRewritePattern<EmbeddingOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(EmbeddingOp op, PatternRewriter &rewriter) const override {
+    if (!op.getRows())
+      return failure();
+    TensorBuilder t(rewriter, op);
+    PieceOfTable piece(t, op.getIds(), op.getRows());
+    Value found = rewriter.create<EmbeddingOp>(op.getLoc(), op.getTable(), piece.ids, Value());
+    SmallVector<int64_t> dims;
+    for (int64_t i = 0; i < tensorType(piece.ids).getRank(); ++i)
+      dims.push_back(i);
+    rewriter.replaceOp(op, t.select(t.broadcast(piece.isHere, tensorType(found).getShape(), dims), found, t.splat(found, 0)));
+    return success();
+  }
+};
+
+struct DecomposeEmbeddingGrad : OpRewritePattern<EmbeddingGradOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(EmbeddingGradOp op, PatternRewriter &rewriter) const override {
+    if (!op.getRows())
+      return failure();
+    TensorBuilder t(rewriter, op);
+    PieceOfTable piece(t, op.getIds(), op.getRows());
+    Value ids = t.select(piece.isHere, piece.ids, t.splat(piece.ids, -1)); // -1 is passed over
+    rewriter.replaceOpWithNewOp<EmbeddingGradOp>(op, op.getType(), ids, op.getGradient(), Value());
     return success();
   }
 };
@@ -127,5 +158,5 @@ struct DecomposeSgd : OpRewritePattern<SgdOp> {
 } // namespace
 
 void galvatron::populateDecomposeTrainingPatterns(RewritePatternSet &patterns) {
-  patterns.add<DecomposeCrossEntropy, DecomposeCrossEntropyGrad, DecomposeAdamW, DecomposeSgd>(patterns.getContext());
+  patterns.add<DecomposeCrossEntropy, DecomposeCrossEntropyGrad, DecomposeEmbedding, DecomposeEmbeddingGrad, DecomposeAdamW, DecomposeSgd>(patterns.getContext());
 }

@@ -1,7 +1,7 @@
 //===- InsertChecks.cpp - Ids that come from data are checked when the program runs ===//
 //
 // A gather reads where its ids say. Kernels do not look; so before each op whose ids may be out of range, a check of all
-// of them is made, once per tensor of ids and range in a function.
+// of them is made, once per tensor of ids and range in a function. `nn.in_range` is such a check, and nothing else.
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,12 +33,15 @@ struct InsertChecksPass : galvatron::impl::InsertChecksPassBase<InsertChecksPass
   using InsertChecksPassBase::InsertChecksPassBase;
 
   static std::optional<Check> getCheck(Operation *op) {
-    if (auto embedding = dyn_cast<nn::EmbeddingOp>(op))
-      return Check{embedding.getIds(), nn::tensorType(embedding.getTable()).getDimSize(0), {}, "the ids of an embedding"};
+    if (auto ids = dyn_cast<nn::InRangeOp>(op))
+      return Check{ids.getOperand(), int64_t(ids.getSize()), ids.getIgnored(), ids.getName()};
+    // Of rows that say their numbers, ids may be elsewhere.
+    if (auto embedding = dyn_cast<nn::EmbeddingOp>(op); embedding && !embedding.getRows())
+      return Check{embedding.getIds(), nn::tensorType(embedding.getTable()).getDimSize(0), {}, nn::embeddingIdsName};
     if (auto take = dyn_cast<nn::TakeAlongOp>(op))
       return Check{take.getIndices(), nn::tensorType(take.getOperand()).getDimSize(take.getDim()), {}, "gathered indices"};
     if (auto loss = dyn_cast<nn::CrossEntropyOp>(op))
-      return Check{loss.getLabels(), nn::tensorType(loss.getLogits()).getShape().back(), loss.getIgnoreIndex(), "labels"};
+      return Check{loss.getLabels(), nn::tensorType(loss.getLogits()).getShape().back(), loss.getIgnoreIndex(), nn::labelsName};
     return std::nullopt;
   }
 
@@ -57,13 +60,20 @@ struct InsertChecksPass : galvatron::impl::InsertChecksPassBase<InsertChecksPass
     function.walk([&](Operation *op) { ops.push_back(op); });
     for (Operation *op : ops) {
       std::optional<Check> check = getCheck(op);
-      if (!check || isConstant(check->ids) || !checked.insert({check->ids, check->size}).second)
-        continue;
-      OpBuilder builder(op);
-      IntegerAttr ignore = check->ignore ? builder.getI64IntegerAttr(*check->ignore) : IntegerAttr();
-      builder.create<rt::CheckRangeOp>(op->getLoc(), check->ids, builder.getI64IntegerAttr(0),
-                                       builder.getI64IntegerAttr(check->size), ignore, builder.getStringAttr(check->name));
+      if (check && !isConstant(check->ids) && checked.insert({check->ids, check->size}).second)
+        insert(op, *check);
+      if (auto ids = dyn_cast<nn::InRangeOp>(op)) {
+        ids.replaceAllUsesWith(ids.getOperand());
+        ids.erase();
+      }
     }
+  }
+
+  static void insert(Operation *op, const Check &check) {
+    OpBuilder builder(op);
+    IntegerAttr ignore = check.ignore ? builder.getI64IntegerAttr(*check.ignore) : IntegerAttr();
+    builder.create<rt::CheckRangeOp>(op->getLoc(), check.ids, builder.getI64IntegerAttr(0), builder.getI64IntegerAttr(check.size),
+                                     ignore, builder.getStringAttr(check.name));
   }
 };
 

@@ -186,7 +186,7 @@ LogicalResult importRotary(NodeContext &node) {
         along.coefficients.push_back(0);
         rows = emit.gather(table, {along, Affine::index(2, 3)}, {ids.shape[0], ids.shape[1], table.shape[1]});
       }
-      tables[i] = rows ? emit.materialize(*rows) : emit.make<nn::EmbeddingOp>(node.tensor(i + 1), node.tensor(3));
+      tables[i] = rows ? emit.materialize(*rows) : emit.make<nn::EmbeddingOp>(node.tensor(i + 1), node.tensor(3), Value());
     } else {
       tables[i] = node.tensor(i + 1);
     }

@@ -158,7 +158,7 @@ LogicalResult importGather(NodeContext &node) {
   FailureOr<Value> ids = indicesWithin(node, {size});
   if (failed(ids))
     return failure();
-  Value rows = node.emit.make<nn::EmbeddingOp>(table, *ids);
+  Value rows = node.emit.make<nn::EmbeddingOp>(table, *ids, Value());
   for (int64_t d = 0; d < *dim; ++d)
     back.push_back(indices.rank() + d);
   for (int64_t d = 0; d < indices.rank(); ++d)
@@ -210,7 +210,7 @@ Value takeRows(NodeContext &node, Value row, int64_t batch, int64_t rows, ArrayR
   table.append(shape.begin() + at.size(), shape.end());
   Value data = node.emit.reshape(node.tensor(0), table);
   if (batch == 0)
-    return node.emit.make<nn::EmbeddingOp>(data, row);
+    return node.emit.make<nn::EmbeddingOp>(data, row, Value());
   // Along one dimension, the same place for the rest of a row.
   Shape places = table;
   places[batch] = *numElements(at.drop_front(batch));

@@ -47,7 +47,7 @@ LogicalResult importLoss(NodeContext &node, bool takesLogits) {
     node.setOutput(1, emit.make<nn::LogSoftmaxOp>(logits, emit.builder.getI64IntegerAttr(1)));
   Value each;
   if (takesLogits) {
-    each = emit.make<nn::CrossEntropyOp>(classesLast(emit, logits), target, emit.builder.getI64IntegerAttr(ignore));
+    each = emit.builder.create<nn::CrossEntropyOp>(emit.loc, classesLast(emit, logits), target, ignore).getResult();
   } else {
     // Log-probabilities: the label's own one, negated; labels that are not counted look at class 0.
     Value counted = emit.make<nn::CompareOp>(nn::Predicate::NE, target, emit.numberLike(target, ignore));

@@ -1,5 +1,6 @@
 //===- Partition.cpp - From whole tensors to pieces -----------------------===//
 
+#include "Padding.h"
 #include "Retype.h"
 #include "galvatron/Partition/Passes.h"
 #include "mlir/IR/Verifier.h"
@@ -17,9 +18,10 @@ namespace {
 /// What leads from the axes of a dimension in one layout to those in another, innermost last.
 struct AxisMove {
   SmallVector<StringRef> removed, added;
-  AxisMove(ArrayAttr from, ArrayAttr to) {
+  bool isThroughWhole;
+  AxisMove(ArrayAttr from, ArrayAttr to, bool isThroughWhole) : isThroughWhole(isThroughWhole) {
     size_t common = 0;
-    while (common < from.size() && common < to.size() && from[common] == to[common])
+    while (!isThroughWhole && common < from.size() && common < to.size() && from[common] == to[common])
       ++common;
     for (Attribute axis : from.getValue().drop_front(common))
       removed.push_back(cast<StringAttr>(axis).getValue());
@@ -39,6 +41,8 @@ private:
   void reduce(dist::LayoutAttr from, dist::LayoutAttr to);
   LogicalResult gather(int64_t dim, ArrayRef<StringRef> axes);
   LogicalResult slice(int64_t dim, ArrayRef<StringRef> axes);
+  void trim(int64_t dim);
+  void pad(int64_t dim, int64_t size);
   void inRows(int64_t dim, function_ref<void(int64_t)> make);
   int64_t sizeOf(ArrayRef<StringRef> axes);
   /// `value` in a type whose dimension `dim` has another size.
@@ -124,8 +128,30 @@ LogicalResult ReshardLowering::gather(int64_t dim, ArrayRef<StringRef> axes) {
   return success();
 }
 
+/// Leaves out what is behind the end of a dimension.
+void ReshardLowering::trim(int64_t dim) {
+  int64_t size = reshard.getType().getDimSize(dim);
+  if (nn::tensorType(value).getDimSize(dim) == size)
+    return;
+  SmallVector<int64_t> offsets(nn::tensorType(value).getRank(), 0), steps(offsets.size(), 1);
+  value = builder.create<nn::SliceOp>(reshard.getLoc(), resized(dim, size), value, offsets, steps);
+}
+
+/// Makes a dimension longer. Numbers go on with some that are larger than any that counts something.
+void ReshardLowering::pad(int64_t dim, int64_t size) {
+  if (nn::tensorType(value).getDimSize(dim) == size)
+    return;
+  SmallVector<int64_t> low(nn::tensorType(value).getRank(), 0), steps(low.size(), 1);
+  bool isNumber = nn::tensorType(value).getElementType().isInteger(64);
+  value = builder.create<nn::PadOp>(reshard.getLoc(), resized(dim, size), value, low, steps,
+                                    llvm::APFloat(isNumber ? double(int64_t(1) << 62) : 0));
+}
+
 LogicalResult ReshardLowering::slice(int64_t dim, ArrayRef<StringRef> axes) {
-  int64_t size = nn::tensorType(value).getDimSize(dim), pieces = sizeOf(axes);
+  int64_t pieces = sizeOf(axes);
+  if (pieces && !llvm::is_contained(axes, dist::timeAxis))
+    pad(dim, llvm::divideCeil(nn::tensorType(value).getDimSize(dim), pieces) * pieces);
+  int64_t size = nn::tensorType(value).getDimSize(dim);
   if (pieces == 0 || size % pieces)
     return reshard.emitOpError("cuts dimension ") << dim << " of size " << size << " into " << pieces
                                                   << " pieces, which does not divide it";
@@ -147,12 +173,23 @@ LogicalResult ReshardLowering::run() {
     if (!from.getPartialOver(entry.getAxis().getValue()))
       return reshard.emitOpError("makes a partial result over ") << entry.getAxis() << " of a value that is none";
   SmallVector<AxisMove> moves;
-  for (auto [before, after] : llvm::zip(from.getDims(), to.getDims()))
-    moves.emplace_back(cast<ArrayAttr>(before), cast<ArrayAttr>(after));
+  for (int64_t dim = 0, rank = std::min(from.getDims().size(), to.getDims().size()); dim < rank; ++dim) {
+    auto before = cast<ArrayAttr>(from.getDims()[dim]), after = cast<ArrayAttr>(to.getDims()[dim]);
+    // Padded pieces are no pieces of pieces of another number.
+    auto isPadded = [&](dist::LayoutAttr layout) {
+      int64_t pieces = Padding::getPieces(mesh, layout, dim);
+      return pieces > 0 && reshard.getType().getDimSize(dim) % pieces != 0;
+    };
+    moves.emplace_back(before, after, before != after && (isPadded(from) || isPadded(to)));
+  }
   // What is split elsewhere afterwards is whole in between.
   for (auto [dim, move] : llvm::enumerate(moves))
-    if (!move.removed.empty() && failed(gather(dim, move.removed)))
-      return failure();
+    if (!move.removed.empty()) {
+      if (failed(gather(dim, move.removed)))
+        return failure();
+      if (move.isThroughWhole)
+        trim(dim);
+    }
   for (auto [dim, move] : llvm::enumerate(moves))
     if (!move.added.empty() && failed(slice(dim, move.added)))
       return failure();
@@ -170,6 +207,7 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
     FailureOr<dist::MeshOp> mesh = getMesh(module);
     if (failed(mesh))
       return signalPassFailure();
+    Padding(module, *mesh).insertSelects();
     Retype retype(*mesh);
     bool ok = true;
     for (auto function : module.getOps<func::FuncOp>()) {
@@ -207,6 +245,10 @@ class DistPartition : public galvatron::impl::DistPartitionPassBase<DistPartitio
         if (!layout || layout.isWhole())
           continue;
         auto parameter = symbols.lookup<nn::ParameterOp>(read.getParameter());
+        if (parameter->hasAttr(dist::layoutAttrName))
+          continue;
+        ArrayRef<int64_t> shape = cast<RankedTensorType>(parameter.getType()).getShape();
+        parameter->setAttr(dist::wholeShapeAttrName, DenseI64ArrayAttr::get(module.getContext(), shape));
         parameter.setType(read.getType());
         parameter->setAttr(dist::layoutAttrName, layout);
       }

@@ -162,7 +162,7 @@ public:
       propagation.emplace(getOperation(), *mesh);
       if (failed(propagation->run()))
         return signalPassFailure();
-    } while (moveOut(propagation->getOutsiders()) || groupAllSums(*propagation));
+    } while (giveNumbers(propagation->getCounting()) || moveOut(propagation->getOutsiders()) || groupAllSums(*propagation));
     SmallVector<func::FuncOp> functions(propagation->getFunctions());
     llvm::append_range(functions, getSteps(getOperation()));
     for (func::FuncOp function : functions)
@@ -178,6 +178,18 @@ public:
     for (func::FuncOp step : getSteps(getOperation()))
       changed |= groupSums(step, found);
     return changed;
+  }
+
+  /// Gives ops the numbers of the loop along which they count, so that it can be split. Returns whether there were any.
+  static bool giveNumbers(ArrayRef<Operation *> ops) {
+    for (Operation *op : ops) {
+      auto counted = cast<nn::CountedLoopInterface>(op);
+      int64_t size = cast<nn::ShardingRuleInterface>(op).getShardingRule().factors[counted.getCountedFactor()].size;
+      OpBuilder builder(op);
+      auto type = RankedTensorType::get({size}, builder.getI64Type());
+      counted.takeNumbers(builder, builder.create<nn::IotaOp>(op->getLoc(), type, uint64_t(0)));
+    }
+    return !ops.empty();
   }
 
   /// Makes constants and iotas of functions arguments that the steps give them, of which a call can have a piece. Returns whether

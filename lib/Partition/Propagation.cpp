@@ -276,7 +276,8 @@ void Propagation::setSplit(Value value, int64_t dim, Operation *by) {
   int64_t already = pieces;
   for (StringAttr other : state.dims[dim])
     already *= mesh.getAxisSize(other);
-  if (int64_t size = nn::tensorType(value).getDimSize(dim); size % already)
+  // What is inside a block is padded where it does not divide.
+  if (int64_t size = nn::tensorType(value).getDimSize(dim); size % already && !isTensor)
     return conflict(by, "cuts a dimension of size " + Twine(size) + " into " + Twine(already) + " pieces over \"" +
                             axis.getValue() + "\", which does not divide it");
   state.dims[dim].push_back(axis);
@@ -315,6 +316,10 @@ void Propagation::assign(Operation *op, int64_t factor, Operation *by) {
       outsiders.insert(op);
     return;
   }
+  if (auto counted = dyn_cast<nn::CountedLoopInterface>(op); counted && counted.getCountedFactor() == factor && !isOverTime()) {
+    counting.insert(op);
+    return;
+  }
   if (isWhole)
     return refuse("needs a dimension of size " + Twine(rule.factors[factor].size) + " whole that is split" + over);
   if (now)
@@ -328,7 +333,11 @@ void Propagation::assign(Operation *op, int64_t factor, Operation *by) {
   for (auto [other, split] : loops.lookup(op))
     if (split == factor)
       already *= mesh.getAxisSize(other);
-  if (rule.factors[factor].size % already)
+  auto isPartOfDim = [&](const DimFactors &dims) {
+    return llvm::any_of(dims, [&](ArrayRef<int64_t> dim) { return dim.size() > 1 && llvm::is_contained(dim, factor); });
+  };
+  bool canPad = isTensor && llvm::none_of(rule.operands, isPartOfDim) && llvm::none_of(rule.results, isPartOfDim);
+  if (rule.factors[factor].size % already && !canPad)
     return conflict(op, "cuts a loop of size " + Twine(rule.factors[factor].size) + " into " + Twine(already) + " pieces" + over +
                             ", which does not divide it");
   loops[op].emplace_back(axis, factor);

@@ -37,6 +37,9 @@ public:
   /// Constants and iotas inside functions that would be split and have no pieces of their kind: the step must make them.
   llvm::ArrayRef<mlir::Operation *> getOutsiders() const { return outsiders.getArrayRef(); }
 
+  /// Ops that could be split if they had the numbers of a loop along which they count.
+  llvm::ArrayRef<mlir::Operation *> getCounting() const { return counting.getArrayRef(); }
+
 private:
   /// The layout of one value: for each dimension the axes that split it, and what is partial.
   struct State {
@@ -112,7 +115,7 @@ private:
   llvm::DenseMap<mlir::Attribute, int64_t> fixedDims;    ///< of parameters that such ops read: what the axis splits, or -1
   llvm::DenseMap<mlir::Operation *, int64_t> fixedCalls; ///< of calls once a step that read such parameters: the same
   llvm::SetVector<mlir::Operation *> worklist;
-  llvm::SetVector<mlir::Operation *> outsiders;
+  llvm::SetVector<mlir::Operation *> outsiders, counting;
   llvm::DenseSet<std::pair<const void *, const void *>> reported; ///< by name and location
   bool isUnsplit = false; ///< an axis of one piece met an op that cannot be computed from pieces
   bool ok = true;

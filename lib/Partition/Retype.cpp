@@ -15,10 +15,10 @@ FailureOr<RankedTensorType> Retype::getPieceType(Operation *op, RankedTensorType
       pieces *= mesh.getAxisSize(axis);
     if (pieces == 0)
       return op->emitOpError("has the layout ") << layout << ", which names an axis that the mesh lacks";
-    if (shape[dim] % pieces)
+    if (shape[dim] % pieces && dist::hasTime(cast<ArrayAttr>(axes)))
       return op->emitOpError("cuts dimension ") << dim << " of size " << shape[dim] << " into " << pieces
                                                 << " pieces, which does not divide it";
-    shape[dim] /= pieces;
+    shape[dim] = llvm::divideCeil(shape[dim], pieces);
   }
   return RankedTensorType::get(shape, whole.getElementType());
 }

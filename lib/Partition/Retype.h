@@ -16,7 +16,8 @@ class Retype {
 public:
   explicit Retype(dist::MeshOp mesh) : mesh(mesh) {}
 
-  /// The type of a piece of a value of type `whole`. An error at `op` if a dimension does not divide.
+  /// The type of a piece of a value of type `whole`. Pieces have one size: where a dimension does not divide, the last are padded; over
+  /// time that is an error at `op`.
   mlir::FailureOr<mlir::RankedTensorType> getPieceType(mlir::Operation *op, mlir::RankedTensorType whole,
                                                        dist::LayoutAttr layout) const;
 

@@ -25,6 +25,10 @@ class VerifyPartitioned : public galvatron::impl::VerifyPartitionedPassBase<Veri
         fail(op) << "is left after partition";
       if (op->hasAttr(dist::layoutsAttrName))
         fail(op) << "has layouts of its own after partition";
+      if (auto parameter = dyn_cast<nn::ParameterOp>(op); parameter && op->hasAttr(dist::layoutAttrName))
+        if (auto whole = op->getAttrOfType<DenseI64ArrayAttr>(dist::wholeShapeAttrName);
+            !whole || whole.size() != cast<RankedTensorType>(parameter.getType()).getRank())
+          fail(op) << "is stored in pieces of an unknown shape";
     });
     if (!ok)
       signalPassFailure();

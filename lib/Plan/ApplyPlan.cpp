@@ -120,7 +120,7 @@ FailureOr<FlatSymbolRefAttr> StrategyWriter::makeStrategy(const ChainLink &link)
   if (!strategy.tensor.empty()) {
     auto &dimensions = inside[callee];
     if (!dimensions)
-      dimensions = std::make_unique<InnerDimensions>(block.joint, block.parameters);
+      dimensions = std::make_unique<InnerDimensions>(block.joint, block.parameters, block.handedOut);
     SmallVector<StringAttr> axes;
     SmallVector<int64_t> sizes;
     for (unsigned axis : strategy.tensor) {

@@ -87,7 +87,11 @@ llvm::MapVector<StringAttr, BlockFunction> galvatron::getBlockFunctions(ModuleOp
       if (isNew) {
         block.joint = symbols.lookup<func::FuncOp>(call.getCallee());
         block.parameters.resize(call.getInputs().size(), true);
+        block.handedOut.resize(call.getOutputs().size(), true);
       }
+      for (auto [i, output] : llvm::enumerate(call.getOutputs()))
+        if (llvm::any_of(output.getUsers(), [](Operation *user) { return !isa<func::ReturnOp>(user); }))
+          block.handedOut.reset(i);
       for (auto [i, input] : llvm::enumerate(call.getInputs())) {
         auto read = input.getDefiningOp<nn::GetParameterOp>();
         if (!read)

@@ -37,6 +37,7 @@ struct BlockFunction {
   mlir::func::FuncOp joint;
   llvm::SmallVector<nn::ForwardOp> calls;
   llvm::BitVector parameters; ///< inputs that are parameters in all calls
+  llvm::BitVector handedOut;  ///< outputs that only the end of a step reads
   /// The parameter that each input is in the first call, "" if it is none.
   llvm::SmallVector<std::string> names;
 };

@@ -17,7 +17,8 @@ InnerDimensions::Node InnerDimensions::leader(Value value, int64_t dim) const {
   return classes.getLeaderValue({value.getAsOpaquePointer(), dim});
 }
 
-InnerDimensions::InnerDimensions(func::FuncOp joint, const llvm::BitVector &parameters) : joint(joint) {
+InnerDimensions::InnerDimensions(func::FuncOp joint, const llvm::BitVector &parameters, const llvm::BitVector &handedOut)
+    : joint(joint) {
   joint.walk([&](Operation *op) {
     for (Value result : op->getResults())
       for (int64_t dim = 0, rank = nn::tensorType(result).getRank(); dim < rank; ++dim)
@@ -30,7 +31,10 @@ InnerDimensions::InnerDimensions(func::FuncOp joint, const llvm::BitVector &para
   findMeetings();
   // What comes in and goes out is as the next block has it.
   auto attr = joint->getAttrOfType<nn::JointAttr>("nn.joint");
-  SmallVector<Value> edges(joint.front().getTerminator()->getOperands().take_front(attr.getResults()));
+  SmallVector<Value> edges;
+  for (unsigned i = 0; i < attr.getResults(); ++i)
+    if (!handedOut.test(i))
+      edges.push_back(joint.front().getTerminator()->getOperand(i));
   for (BlockArgument argument : joint.getArguments())
     if (argument.getArgNumber() >= attr.getInputs() || !parameters.test(argument.getArgNumber()))
       edges.push_back(argument);
@@ -49,6 +53,12 @@ static void visitTensors(nn::ShardingRuleInterface op, const ShardingRule &rule,
     visit(result, dims);
 }
 
+/// Whether an op cannot be split along a loop. One that only counts along it can be given the numbers.
+static bool isWhole(nn::ShardingRuleInterface op, const ShardingRule &rule, int64_t factor) {
+  auto counted = dyn_cast<nn::CountedLoopInterface>(op.getOperation());
+  return rule.factors[factor].kind == FactorKind::Whole && !(counted && counted.getCountedFactor() == factor);
+}
+
 /// Dimensions that are one loop of an op are one dimension.
 void InnerDimensions::joinDimensions() {
   for (auto op : joint.front().getOps<nn::ShardingRuleInterface>()) {
@@ -56,7 +66,7 @@ void InnerDimensions::joinDimensions() {
     DenseMap<int64_t, Node> first; // by factor
     visitTensors(op, rule, [&](Value value, const DimFactors &dims) {
       for (auto [dim, factors] : llvm::enumerate(dims)) {
-        if (factors.empty() || rule.factors[factors.front()].kind == FactorKind::Whole)
+        if (factors.empty() || isWhole(op, rule, factors.front()))
           continue;
         Node node{value.getAsOpaquePointer(), dim};
         if (auto [found, isNew] = first.try_emplace(factors.front(), node); !isNew)
@@ -79,17 +89,16 @@ void InnerDimensions::findMeetings() {
     visitTensors(op, rule, [&](Value value, const DimFactors &dims) {
       for (auto [dim, factors] : llvm::enumerate(dims)) {
         // A table can be cut where it is made.
-        if (!factors.empty() && rule.factors[factors.front()].kind == FactorKind::Whole && op->getNumOperands() > 0)
+        if (!factors.empty() && isWhole(op, rule, factors.front()) && op->getNumOperands() > 0)
           fixed.insert(leader(value, dim));
+        if (factors.size() > 1)
+          merged.insert(leader(value, dim));
         // A piece of what is merged into the inside of a dimension is not contiguous there.
         for (int64_t factor : ArrayRef(factors).drop_front(factors.empty() ? 0 : 1))
           if (auto found = byFactor.find(factor); found != byFactor.end())
             fixed.insert(found->second);
       }
     });
-    // Rows of a table that is looked up in have numbers, which a piece would have to know.
-    if (auto embedding = dyn_cast<nn::EmbeddingOp>(*op))
-      fixed.insert(leader(embedding.getTable(), 0));
     for (auto &one : byFactor)
       for (auto &two : byFactor) {
         if (one.first == two.first)
@@ -113,6 +122,7 @@ void InnerDimensions::keep(const llvm::BitVector &parameters) {
         continue;
       Dimension &dimension = kept[node];
       dimension.size = type.getDimSize(dim);
+      dimension.canBePadded = !merged.contains(node);
       dimension.weight += type.getNumElements();
       dimension.inputs.emplace_back(input, dim);
     }
@@ -145,16 +155,17 @@ FailureOr<SmallVector<dist::SplitAttr>> InnerDimensions::split(ArrayRef<StringAt
   for (auto [axis, size] : llvm::zip(axes, sizes)) {
     llvm::DenseSet<unsigned> served; // components
     SmallVector<Node> chosen;
-    for (unsigned i : order) {
-      const auto &candidate = dimensions[i];
-      auto meets = [&](Node other) { return meetings.contains({candidate.first, other}); };
-      if (candidate.second.size % (pieces[i] * size) || llvm::any_of(chosen, meets))
-        continue;
-      pieces[i] *= size;
-      axesOf[i].push_back(axis);
-      chosen.push_back(candidate.first);
-      served.insert(candidate.second.component);
-    }
+    for (bool mayPad : {false, true})
+      for (unsigned i : order) {
+        const auto &candidate = dimensions[i];
+        auto excludes = [&](Node other) { return candidate.first == other || meetings.contains({candidate.first, other}); };
+        if (!candidate.second.canBeCut(pieces[i] * size, mayPad) || llvm::any_of(chosen, excludes))
+          continue;
+        pieces[i] *= size;
+        axesOf[i].push_back(axis);
+        chosen.push_back(candidate.first);
+        served.insert(candidate.second.component);
+      }
     for (const auto &entry : dimensions) {
       unsigned component = entry.second.component;
       if (served.contains(component) || !mustSplit)

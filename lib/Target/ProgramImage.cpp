@@ -227,12 +227,13 @@ static bool showsSame(nn::ParameterOp a, nn::ParameterOp b) {
 /// Which piece of a parameter, or of what goes with it, a rank has.
 void ImageBuilder::addSplits(int64_t tensor, nn::ParameterOp symbol) {
   auto layout = symbol->getAttrOfType<dist::LayoutAttr>(dist::layoutAttrName);
-  if (!layout)
+  auto whole = symbol->getAttrOfType<DenseI64ArrayAttr>(dist::wholeShapeAttrName);
+  if (!layout || !whole || whole.size() != int64_t(layout.getDims().size()))
     return;
   for (auto [dim, axes] : llvm::enumerate(layout.getDims()))
     for (Attribute axis : cast<ArrayAttr>(axes)) {
       int64_t number = llvm::find(program.getAxisNames(), axis) - program.getAxisNames().begin();
-      splits.push_back({tensor, static_cast<int64_t>(dim), number});
+      splits.push_back({tensor, static_cast<int64_t>(dim), number, whole.asArrayRef()[dim]});
     }
 }
 

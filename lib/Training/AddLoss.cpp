@@ -145,7 +145,7 @@ FailureOr<Value> CrossEntropyAdder::add(unsigned output) {
   Block &body = callee.front();
   Value labelsInside = body.addArgument(labelsType, loc), countInside = body.addArgument(count.getType(), loc);
   builder.setInsertionPoint(body.getTerminator());
-  Value losses = builder.create<nn::CrossEntropyOp>(loc, inside, labelsInside, ignoreIndex);
+  Value losses = builder.create<nn::CrossEntropyOp>(loc, inside, labelsInside, ignoreIndex).getResult();
   auto dims = llvm::to_vector(llvm::seq<int64_t>(0, labelsType.getRank()));
   Value sum = builder.create<nn::ReduceOp>(loc, nn::ReduceKind::Sum, losses, builder.getDenseI64ArrayAttr(dims));
   Value loss = builder.create<nn::DivOp>(loc, sum.getType(), sum, countInside);

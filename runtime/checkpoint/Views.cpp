@@ -5,8 +5,8 @@
 
 namespace galvatron_rt {
 
-ViewCursor::ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t savedElements,
-                       const std::string &what)
+ViewCursor::ViewCursor(Dims shape, Dims padded, Dims savedStrides, int64_t offset,
+                       int64_t savedElements, const std::string &what)
     : offset(offset) {
   elements = elementCount(shape, "a view");
   int64_t tensorStride = 1;
@@ -16,7 +16,7 @@ ViewCursor::ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t sa
       fail(what, " has stride ", savedStrides[d], " in dimension ", d);
     if (shape[d] != 1)
       outer[outerRank++] = {shape[d], savedStrides[d], tensorStride};
-    tensorStride *= shape[d];
+    tensorStride *= padded[d];
   }
   std::sort(outer.begin(), outer.begin() + outerRank,
             [](const Dim &a, const Dim &b) { return a.savedStride > b.savedStride; });
@@ -86,24 +86,35 @@ void ViewCursor::advance(int64_t count) {
   finished = true;
 }
 
-static ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view, Dims shape,
-                             int64_t offset) {
+static ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view,
+                             const std::vector<int64_t> &shape, Dims padded, int64_t offset) {
   return ViewCursor(
-      shape, image.dims(view.strides, shape.size()), offset,
+      Dims(shape.data(), static_cast<int64_t>(shape.size())), padded,
+      image.dims(view.strides, padded.size()), offset,
       elementCount(image.dims(image.saved[view.saved]), "a saved tensor"),
       concat("program table: the view of tensor '", image.string(image.tensors[view.tensor].name), "'"));
 }
 
 ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view) {
   std::vector<int64_t> shape = image.wholeShape(view.tensor);
-  return makeCursor(image, view, Dims(shape.data(), static_cast<int64_t>(shape.size())),
+  return makeCursor(image, view, shape, Dims(shape.data(), static_cast<int64_t>(shape.size())),
                     view.offset);
 }
 
 ViewCursor makeCursor(const Image &image, const galvatron_rt_view_record &view,
                       const std::vector<int64_t> &coordinates) {
-  return makeCursor(image, view, image.dims(image.tensors[view.tensor]),
-                    image.pieceOffset(view, coordinates));
+  Dims piece = image.dims(image.tensors[view.tensor]);
+  Span<int64_t> strides = image.dims(view.strides, piece.size());
+  std::vector<int64_t> shape = image.wholeShape(view.tensor),
+                       begin = image.pieceBegin(view.tensor, coordinates);
+  int64_t offset = view.offset;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    // As many of the whole dimension's places as are left for this piece.
+    begin[d] = std::min(begin[d], shape[d]);
+    offset += begin[d] * strides[static_cast<int64_t>(d)];
+    shape[d] = std::min(shape[d] - begin[d], piece[static_cast<int64_t>(d)]);
+  }
+  return makeCursor(image, view, shape, piece, offset);
 }
 
 void checkPartition(const Image &image) {

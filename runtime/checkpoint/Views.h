@@ -14,10 +14,11 @@ namespace galvatron_rt {
 
 class ViewCursor {
 public:
-  /// The shape of the tensor and, per dimension, the distance of neighbours in the saved tensor.
+  /// The shape of the tensor, as much of it as has places in the saved tensor, and, per dimension, the
+  /// distance of neighbours there. The tensor itself may be larger: `padded` is the shape of its memory.
   /// Throws an Error that names `what` if the walk would not go forward only (the view maps two
   /// elements to one place, or interleaves), or leaves a saved tensor of `savedElements`.
-  ViewCursor(Dims shape, Dims savedStrides, int64_t offset, int64_t savedElements,
+  ViewCursor(Dims shape, Dims padded, Dims savedStrides, int64_t offset, int64_t savedElements,
              const std::string &what);
 
   bool done() const { return finished; }

@@ -63,7 +63,7 @@ void galvatron_rt_scatter_add_rows(galvatron_rt_context *ctx, float *table, int6
                                    int64_t width, const int64_t *ids, int64_t n, const float *src) {
   guarded(ctx, [&] {
     for (int64_t i = 0; i < n; ++i)
-      if (ids[i] < 0 || ids[i] >= table_rows)
+      if (ids[i] < -1 || ids[i] >= table_rows)
         fail("row id ", ids[i], " at position ", i, " is not in [0, ", table_rows, ")");
     ctx->device->scatterAddRows(table, table_rows, width, ids, n, src);
   });

@@ -423,25 +423,20 @@ std::vector<int64_t> Image::wholeShape(int64_t tensor) const {
   std::vector<int64_t> shape(piece.begin(), piece.end());
   for (const galvatron_rt_split_record &split : splits)
     if (split.tensor == tensor)
-      shape[static_cast<size_t>(split.dim)] = checkedMultiply(
-          shape[static_cast<size_t>(split.dim)], axes[split.axis].size, "a split tensor");
+      shape[static_cast<size_t>(split.dim)] = split.size;
   return shape;
 }
 
-int64_t Image::pieceOffset(const galvatron_rt_view_record &view,
-                           const std::vector<int64_t> &coordinates) const {
-  Dims piece = dims(tensors[view.tensor]);
-  std::vector<int64_t> number(static_cast<size_t>(piece.size()), 0);
+std::vector<int64_t> Image::pieceBegin(int64_t tensor, const std::vector<int64_t> &coordinates) const {
+  std::vector<int64_t> begin(static_cast<size_t>(tensors[tensor].rank), 0);
   for (const galvatron_rt_split_record &split : splits)
-    if (split.tensor == view.tensor) {
-      int64_t &n = number[static_cast<size_t>(split.dim)];
+    if (split.tensor == tensor) {
+      int64_t &n = begin[static_cast<size_t>(split.dim)];
       n = n * axes[split.axis].size + coordinates[static_cast<size_t>(split.axis)];
     }
-  int64_t offset = view.offset;
-  Span<int64_t> strides = dims(view.strides, piece.size());
-  for (int64_t d = 0; d < piece.size(); ++d)
-    offset += number[static_cast<size_t>(d)] * piece[d] * strides[d];
-  return offset;
+  for (size_t d = 0; d < begin.size(); ++d)
+    begin[d] *= dims(tensors[tensor])[static_cast<int64_t>(d)];
+  return begin;
 }
 
 void Image::checkSplits() const {
@@ -450,11 +445,18 @@ void Image::checkSplits() const {
     const galvatron_rt_split_record &split = splits[i];
     if (!inRange(split.tensor, tensors.size()) || tensors[split.tensor].role > GALVATRON_RT_ROLE_GRADIENT ||
         !inRange(split.dim, tensors[split.tensor].rank) || !inRange(split.axis, axes.size()))
-      bad("split ", i, " is of dimension ", split.dim, " of tensor ", split.tensor, " along axis ",
-          split.axis);
+      bad("split ", i, " is of dimension ", split.dim, " of tensor ", split.tensor, " along axis ", split.axis);
     if (!seen.insert({split.tensor, split.axis}).second)
       bad("tensor '", string(tensors[split.tensor].name), "' is split twice along axis '",
           string(axes[split.axis].name), "'");
+  }
+  for (const galvatron_rt_split_record &split : splits) {
+    int64_t pieces = 1;
+    for (const galvatron_rt_split_record &other : splits)
+      if (other.tensor == split.tensor && other.dim == split.dim)
+        pieces = checkedMultiply(pieces, axes[other.axis].size, "a split tensor");
+    if (int64_t piece = dims(tensors[split.tensor])[split.dim]; split.size < 1 || (split.size - 1) / pieces + 1 != piece)
+      bad("a split cuts ", split.size, " rows into ", pieces, " pieces of ", piece);
   }
 }
 

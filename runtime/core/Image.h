@@ -83,9 +83,9 @@ public:
   bool hasPieces() const { return !splits.empty() || config().stages > 1; }
   /// How many of the axes, from the outermost on, are those of stages.
   int64_t stageAxes() const;
-  /// Where the piece of the rank with these coordinates begins in the saved tensor of a view.
-  int64_t pieceOffset(const galvatron_rt_view_record &view,
-                      const std::vector<int64_t> &coordinates) const;
+  /// Where the piece of the rank with these coordinates begins in each dimension of the whole tensor; in
+  /// one that is padded perhaps behind the end.
+  std::vector<int64_t> pieceBegin(int64_t tensor, const std::vector<int64_t> &coordinates) const;
 
 private:
   bool sameShape(const galvatron_rt_tensor_record &a, const galvatron_rt_tensor_record &b) const;

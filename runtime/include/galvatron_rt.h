@@ -75,7 +75,8 @@ void galvatron_rt_conv(galvatron_rt_context *ctx, int64_t descriptor, void *src,
                        void *bias, void *dst, void *scratch);
 
 /* table[ids[i], :] += src[i, :] for i in [0, n), in that order for every element (threads split the
- * columns). An id outside [0, table_rows) is an error and nothing is added. */
+ * columns). An id of -1 is passed over; another outside [0, table_rows) is an error and nothing is
+ * added. */
 void galvatron_rt_scatter_add_rows(galvatron_rt_context *ctx, float *table, int64_t table_rows,
                                    int64_t width, const int64_t *ids, int64_t n, const float *src);
 
@@ -320,11 +321,13 @@ typedef struct galvatron_rt_axis_record {
 
 /* A rank has a piece of `tensor` (PARAMETER, CONSTANT, OPTIMIZER_STATE or GRADIENT), whose record has
  * the piece's dimensions: along `dim`, the piece with the number of its coordinate along `axis`. Of
- * several splits of one dimension the first counts slowest. */
+ * several splits of one dimension the first counts slowest. Where the pieces do not divide the whole
+ * dimension, what lies behind its end in the last ones is padding, which no file has. */
 typedef struct galvatron_rt_split_record {
   int64_t tensor;
   int64_t dim;
   int64_t axis;
+  int64_t size; /* of the whole dimension; the same in all splits of it */
 } galvatron_rt_split_record;
 
 /* The ranks that differ only in their coordinates along some axes: each rank is in one such set per

@@ -72,7 +72,7 @@ func.func @rotary(%x: tensor<2x32x4x16xf32>, %c: tensor<32x8xf32>, %s: tensor<32
 // CHECK: nn.reshape %[[SAFE]]
 // CHECK: nn.take_along
 func.func @cross_entropy(%l: tensor<8x11xf32>, %t: tensor<8xi64>) -> tensor<8xf32> {
-  %0 = nn.cross_entropy %l, %t ignore -100 : tensor<8x11xf32>, tensor<8xi64>
+  %0, %s = nn.cross_entropy %l, %t ignore -100 : tensor<8x11xf32>, tensor<8xi64>
   return %0 : tensor<8xf32>
 }
 
@@ -85,4 +85,28 @@ func.func @cross_entropy(%l: tensor<8x11xf32>, %t: tensor<8xi64>) -> tensor<8xf3
 func.func @sgd(%p: tensor<8xf32>, %g: tensor<8xf32>, %m: tensor<8xf32>, %h: tensor<16xf32>, %c: tensor<f32>) -> (tensor<8xf32>, tensor<8xf32>) {
   %0, %1 = nn.sgd %p, %g, %m, %h, %c decay : tensor<8xf32>, tensor<16xf32>
   return %0, %1 : tensor<8xf32>, tensor<8xf32>
+}
+
+// -----
+
+// A piece of a table: ids become places in it, and those that are elsewhere give zeros.
+// CHECK-LABEL: @embedding_rows
+// CHECK-DAG: %[[FIRST:.*]] = nn.slice %{{.*}} [0] steps [1] : tensor<6xi64> -> tensor<1xi64>
+// CHECK: %[[PLACES:.*]] = nn.sub
+// CHECK: %[[HERE:.*]] = nn.and
+// CHECK: %[[FOUND:.*]] = nn.embedding %{{.*}}, %[[PLACES]] :
+// CHECK: nn.select %{{.*}}, %[[FOUND]]
+func.func @embedding_rows(%t: tensor<6x4xf32>, %i: tensor<3xi64>, %r: tensor<6xi64>) -> tensor<3x4xf32> {
+  %0 = nn.embedding %t, %i rows %r : tensor<6xi64> : (tensor<6x4xf32>, tensor<3xi64>) -> tensor<3x4xf32>
+  return %0 : tensor<3x4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @embedding_grad_rows
+// CHECK: %[[PLACES:.*]] = nn.select
+// CHECK: nn.embedding_grad %[[PLACES]], %{{.*}} :
+func.func @embedding_grad_rows(%i: tensor<3xi64>, %d: tensor<3x4xf32>, %r: tensor<6xi64>) -> tensor<6x4xf32> {
+  %0 = nn.embedding_grad %i, %d rows %r : tensor<6xi64> : (tensor<3xi64>, tensor<3x4xf32>) -> tensor<6x4xf32>
+  return %0 : tensor<6x4xf32>
 }

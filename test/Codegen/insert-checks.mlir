@@ -37,7 +37,7 @@ func.func @positions(%a: tensor<32x4xf32>) -> tensor<8x4xf32> {
 // CHECK-LABEL: @labels
 // CHECK: rt.check_range %{{.*}} in[0, 10) or -100 "labels"
 func.func @labels(%logits: tensor<8x10xf32>, %labels: tensor<8xi64>) -> tensor<8xf32> {
-  %x = nn.cross_entropy %logits, %labels ignore -100 : tensor<8x10xf32>, tensor<8xi64>
+  %x, %s = nn.cross_entropy %logits, %labels ignore -100 : tensor<8x10xf32>, tensor<8xi64>
   return %x : tensor<8xf32>
 }
 
@@ -46,4 +46,16 @@ func.func @labels(%logits: tensor<8x10xf32>, %labels: tensor<8xi64>) -> tensor<8
 func.func @gathered(%x: tensor<8x10xf32>, %i: tensor<8x1xi64>) -> tensor<8x1xf32> {
   %y = nn.take_along %x, %i 1 : (tensor<8x10xf32>, tensor<8x1xi64>) -> tensor<8x1xf32>
   return %y : tensor<8x1xf32>
+}
+
+// What is split says where it is in range; it is ids as they are, and a lookup in rows with numbers asks nothing more.
+// CHECK-LABEL: @piece
+// CHECK-SAME: %[[IDS:[a-z0-9]+]]: tensor<8xi64>,
+// CHECK: rt.check_range %[[IDS]] in[0, 64) "the ids of an embedding"
+// CHECK-NOT: rt.check_range
+// CHECK: nn.embedding %{{.*}}, %[[IDS]] rows
+func.func @piece(%a: tensor<32x4xf32>, %ids: tensor<8xi64>, %rows: tensor<32xi64>) -> tensor<8x4xf32> {
+  %checked = nn.in_range %ids below 64 "the ids of an embedding" : tensor<8xi64>
+  %x = nn.embedding %a, %checked rows %rows : tensor<32xi64> : (tensor<32x4xf32>, tensor<8xi64>) -> tensor<8x4xf32>
+  return %x : tensor<8x4xf32>
 }

@@ -213,3 +213,49 @@ func.func @step(%x: tensor<4x3xf32> {nn.name = "x"}) -> tensor<3xf32> {
   %y = call @block(%x, %mask) {dist.strategy = @s0} : (tensor<4x3xf32>, tensor<3xi1>) -> tensor<3xf32>
   return %y : tensor<3xf32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+dist.strategy @s0 on @mesh {batch = ["time"], tensor = ["a"]} splits [#dist.split<input 1, dim 0, ["a"]>]
+nn.parameter @table trainable : tensor<6x3xf32>, view strided<[3, 1]> of "table" [6, 3] init zero
+
+// What counts along a loop that is split gets its numbers: an embedding those of its rows, a cross entropy those of its classes. Of all ids and labels it
+// is still said that they are in range.
+// CHECK-LABEL: func.func private @lookup(
+// CHECK-SAME: %[[IDS:.*]]: tensor<4xi64>{{.*}}, %[[TABLE:.*]]: tensor<6x3xf32> {dist.layout = #dist.layout<@mesh, {{\[\[}}"a"], []]>}, %[[ROWS:.*]]: tensor<6xi64> {dist.layout = #dist.layout<@mesh, {{\[\[}}"a"]]>})
+// CHECK: %[[CHECKED:.*]] = nn.in_range %[[IDS]] below 6 "the ids of an embedding"
+// CHECK: %[[FOUND:.*]] = nn.embedding %[[TABLE]], %[[CHECKED]] rows %[[ROWS]] : tensor<6xi64> {dist.layouts = [#dist.layout<@mesh, {{\[\[}}"time"], []], partial <sum over "a">>]}
+func.func private @lookup(%ids: tensor<4xi64>, %table: tensor<6x3xf32>) -> tensor<4x3xf32> {
+  %0 = nn.embedding %table, %ids : (tensor<6x3xf32>, tensor<4xi64>) -> tensor<4x3xf32>
+  return %0 : tensor<4x3xf32>
+}
+
+// One number for each label crosses the links: the largest logit, the sum of the exponentials, the label's own logit.
+// CHECK-LABEL: func.func private @loss(
+// CHECK: %[[LABELS:.*]] = nn.in_range %{{.*}} below 6 or -100 "labels"
+// CHECK: %[[MAX:.*]] = nn.reduce max {{.*}} partial <max over "a">
+// CHECK: dist.reshard %[[MAX]] to <@mesh, {{\[\[}}"time"]]> : tensor<4xf32>
+// CHECK: %[[EXP:.*]] = nn.reduce sum {{.*}} partial <sum over "a">
+// CHECK: dist.reshard %[[EXP]] to <@mesh, {{\[\[}}"time"]]> : tensor<4xf32>
+// CHECK: %[[PICKED:.*]] = nn.reduce sum {{.*}} partial <sum over "a">
+// CHECK: dist.reshard %[[PICKED]] to <@mesh, {{\[\[}}"time"]]> : tensor<4xf32>
+// CHECK-NOT: dist.reshard
+// CHECK: return
+func.func private @loss(%x: tensor<4x3xf32>, %table: tensor<6x3xf32>, %labels: tensor<4xi64>) -> tensor<4xf32> {
+  %0 = nn.contract %x, %table "ab,cb->ac" : (tensor<4x3xf32>, tensor<6x3xf32>) -> tensor<4x6xf32>
+  %1, %log_sum = nn.cross_entropy %0, %labels ignore -100 : tensor<4x6xf32>, tensor<4xi64>
+  return %1 : tensor<4xf32>
+}
+
+// CHECK-LABEL: func.func @step(
+// CHECK: %[[IOTA:.*]] = nn.iota 0 {{.*}} : tensor<6xi64>
+// CHECK: %[[PIECE:.*]] = dist.reshard %[[IOTA]] to <@mesh, {{\[\[}}"a"]]> : tensor<6xi64>
+// CHECK: call @lookup(%{{.*}}, %{{.*}}, %[[PIECE]])
+// CHECK: call @loss(
+func.func @step(%ids: tensor<4xi64> {nn.name = "ids"}, %labels: tensor<4xi64> {nn.name = "labels"}) -> tensor<4xf32> {
+  %table = nn.get_parameter @table : tensor<6x3xf32>
+  %x = call @lookup(%ids, %table) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4xi64>, tensor<6x3xf32>) -> tensor<4x3xf32>
+  %y = call @loss(%x, %table, %labels) {dist.call = 1 : i64, dist.strategy = @s0} : (tensor<4x3xf32>, tensor<6x3xf32>, tensor<4xi64>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}

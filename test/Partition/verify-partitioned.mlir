@@ -7,3 +7,8 @@ func.func @step(%x: tensor<4xf32>) {
   %1 = nn.exp %0 {dist.layouts = []} : tensor<4xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{is stored in pieces of an unknown shape}}
+nn.parameter @w trainable : tensor<3x4xf32>, view strided<[4, 1]> of "w" [5, 4] init zero {dist.layout = #dist.layout<@mesh, [["a"], []]>}

@@ -267,7 +267,7 @@ TEST(ImageTest, ChecksPieces) {
       b.axes = {{b.string("a"), 2}, {b.string("b"), 3}};
       b.config.ranks = 6;
       b.groups = {{b.string("a"), b.pool({0}), 1}};
-      b.splits = {{2, 0, 0}};
+      b.splits = {{2, 0, 0, 6}};
       b.config.staging_offset = b.allocate(64);
       b.config.staging_bytes = 64;
       b.config.staging_group = 0;
@@ -282,11 +282,15 @@ TEST(ImageTest, ChecksPieces) {
             "program table: split 0 is of dimension 2 of tensor 2 along axis 0");
   EXPECT_EQ(with([](B &b) { b.splits[0].tensor = 0; }),
             "program table: split 0 is of dimension 0 of tensor 0 along axis 0");
-  EXPECT_EQ(with([](B &b) { b.splits = {{2, 0, 0}, {2, 1, 0}}; }),
+  EXPECT_EQ(with([](B &b) { b.splits = {{2, 0, 0, 6}, {2, 1, 0, 4}}; }),
             "program table: tensor 'w' is split twice along axis 'a'");
   EXPECT_EQ(with([](B &b) { b.config.staging_bytes = 12; }),
             "program table: ranks have pieces, staging of 12 bytes and staging group 0 of 1");
-  EXPECT_EQ(with([](B &b) { b.splits[0].axis = 1; }),
+  EXPECT_EQ(with([](B &b) { b.splits[0].size = 4; }),
+            "program table: a split cuts 4 rows into 2 pieces of 3");
+  EXPECT_EQ(with([](B &b) { b.splits[0].size = 0; }),
+            "program table: a split cuts 0 rows into 2 pieces of 3");
+  EXPECT_EQ(with([](B &b) { b.splits = {{2, 0, 1, 9}}; }),
             "program table: the staging group lacks axis 'b', which splits 'w'");
   EXPECT_NE(with([](B &b) { b.config.staging_offset = b.config.arena_bytes; })
                 .find("the staging area"),

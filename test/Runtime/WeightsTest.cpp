@@ -82,6 +82,38 @@ TEST_F(WeightsTest, UndoesViewsOnSaving) {
   EXPECT_EQ(back, values);
 }
 
+// Five columns over four ranks are pieces of two: the third has one and the fourth none, and their
+// padding has no place in the file.
+TEST_F(WeightsTest, PaddingHasNoPlaceInFiles) {
+  const int64_t rows = 3, columns = 5, piece = 2;
+  int64_t saved =
+      builder.savedTensor("w", GALVATRON_RT_SAVED_TRAINABLE, GALVATRON_RT_F32, {rows, columns});
+  int64_t w = parameter("w", {rows, piece});
+  builder.view(w, saved, 0, {columns, 1});
+  builder.axes = {{builder.string("a"), 4}};
+  builder.config.ranks = 4;
+  builder.groups = {{builder.string("a"), builder.pool({0}), 1}};
+  builder.splits = {{w, 1, 0, columns}};
+  builder.config.staging_offset = builder.allocate(64);
+  builder.config.staging_bytes = 64;
+  builder.config.staging_group = 0;
+  Image image(builder.build());
+  std::vector<std::string> walks;
+  for (int64_t rank = 0; rank < 4; ++rank) {
+    std::string walk;
+    for (ViewCursor cursor = makeCursor(image, image.views[0], {rank}); !cursor.done();
+         cursor.advance(cursor.length()))
+      for (int64_t i = 0; i < cursor.length(); ++i)
+        walk += std::to_string(cursor.tensorBegin() + i * cursor.tensorStep()) + ":" +
+                std::to_string(cursor.savedBegin() + i) + " ";
+    walks.push_back(walk);
+  }
+  EXPECT_EQ(walks[0], "0:0 1:1 2:5 3:6 4:10 5:11 ");
+  EXPECT_EQ(walks[1], "0:2 1:3 2:7 3:8 4:12 5:13 ");
+  EXPECT_EQ(walks[2], "0:4 2:9 4:14 ");
+  EXPECT_EQ(walks[3], "");
+}
+
 // More elements than a buffer holds, transposed.
 TEST_F(WeightsTest, StreamsLargeTensors) {
   const int64_t rows = 700, columns = 900;

@@ -19,7 +19,7 @@
 // CHECK: %[[MASK:.*]] = pipe.piece %[[P]]#1 micro_batch(0) : tensor<4x3xi1> -> tensor<2x3xi1>
 // CHECK: pipe.run @block.forward({{.*}}, %[[MASK]]) forward(2) micro_batch(0)
 // CHECK: pipe.run @block.forward({{.*}}, %[[MASK]]) forward(3) micro_batch(0)
-// CHECK: %[[E:.*]]:2 = pipe.run @epilogue.forward({{.*}}) forward(4) micro_batch(0)
+// CHECK: %[[E:.*]]:3 = pipe.run @epilogue.forward({{.*}}) forward(4) micro_batch(0)
 // CHECK: %[[DE:.*]]:2 = pipe.run @epilogue.backward({{.*}}) backward(4) micro_batch(0)
 // CHECK: %[[DB:.*]]:2 = pipe.run @block.backward({{.*}}) backward(3) micro_batch(0)
 // CHECK: pipe.run @block.backward({{.*}}) backward(2) micro_batch(0)

@@ -4,7 +4,7 @@
 // CHECK: func.func private @epilogue(%{{.*}}: tensor<2x3x4xf32>, %[[LABELS:.*]]: tensor<2x3xi64>, %[[COUNT:.*]]: tensor<f32>) -> (tensor<2x3x4xf32>, tensor<f32>)
 func.func private @epilogue(%x: tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
   // CHECK: %[[LOGITS:.*]] = nn.neg
-  // CHECK: %[[LOSSES:.*]] = nn.cross_entropy %[[LOGITS]], %[[LABELS]] ignore -1
+  // CHECK: %[[LOSSES:.*]], %{{.*}} = nn.cross_entropy %[[LOGITS]], %[[LABELS]] ignore -1
   // CHECK: %[[SUM:.*]] = nn.reduce sum %[[LOSSES]] [0, 1]
   // CHECK: %[[LOSS:.*]] = nn.div %[[SUM]], %[[COUNT]]
   // CHECK: return %[[LOGITS]], %[[LOSS]]

@@ -138,13 +138,12 @@ double combine(nn::ReduceKind kind, double a, double b) {
 /// Ops that are not elementwise, one function each.
 class OpEvaluator {
 public:
-  OpEvaluator(Operation *op, const std::vector<Tensor> &in, int64_t firstRow) : in(in), firstRow(firstRow) {
+  OpEvaluator(Operation *op, const std::vector<Tensor> &in) : in(in) {
     for (Type type : op->getResultTypes())
       out.emplace_back(type);
   }
 
   const std::vector<Tensor> &in;
-  int64_t firstRow;
   std::vector<Tensor> out;
 
   void run(nn::ConstantOp op) {
@@ -292,25 +291,29 @@ public:
     convolve(op, in[0].shape, out[0].shape, in[1].shape, [&](auto &x, auto &w, auto &o) { out[0].at(w) += in[0].at(x) * in[1].at(o); });
   }
 
-  void run(nn::EmbeddingOp) {
+  void run(nn::EmbeddingOp op) {
     const Tensor &table = in[0], &ids = in[1];
+    int64_t first = op.getRows() ? in[2].data[0] : 0;
     forEach(out[0].shape, [&](const Index &i) {
-      Index j{int64_t(ids.at(Index(i.begin(), i.begin() + ids.rank()))) - firstRow};
+      Index j{int64_t(ids.at(Index(i.begin(), i.begin() + ids.rank()))) - first};
       j.insert(j.end(), i.begin() + ids.rank(), i.end());
       if (j[0] >= 0 && j[0] < table.shape[0])
         out[0].at(i) = table.at(j);
     });
   }
 
-  void run(nn::EmbeddingGradOp) {
+  void run(nn::EmbeddingGradOp op) {
     const Tensor &ids = in[0], &gradient = in[1];
+    int64_t first = op.getRows() ? in[2].data[0] : 0;
     forEach(gradient.shape, [&](const Index &i) {
-      Index j{int64_t(ids.at(Index(i.begin(), i.begin() + ids.rank()))) - firstRow};
+      Index j{int64_t(ids.at(Index(i.begin(), i.begin() + ids.rank()))) - first};
       j.insert(j.end(), i.begin() + ids.rank(), i.end());
       if (j[0] >= 0 && j[0] < out[0].shape[0])
         out[0].at(j) += gradient.at(i);
     });
   }
+
+  void run(nn::InRangeOp) { out[0] = in[0]; }
 
   void run(nn::TakeAlongOp op) {
     forEach(out[0].shape, [&](const Index &i) {
@@ -471,15 +474,15 @@ public:
       Index j = i;
       j.push_back(label);
       out[0].at(i) = label == int64_t(op.getIgnoreIndex()) ? 0 : -std::log(p.at(j));
+      out[1].at(i) = in[0].at(j) - std::log(p.at(j));
     });
   }
   void run(nn::CrossEntropyGradOp op) {
-    Tensor p = softmax(in[0], in[0].rank() - 1);
-    forEach(p.shape, [&](const Index &i) {
+    forEach(in[0].shape, [&](const Index &i) {
       Index row(i.begin(), i.end() - 1);
       int64_t label = in[1].at(row);
       if (label != int64_t(op.getIgnoreIndex()))
-        out[0].at(i) = (p.at(i) - (i.back() == label)) * in[2].at(row);
+        out[0].at(i) = (std::exp(in[0].at(i) - in[2].at(row)) - (i.back() == label)) * in[3].at(row);
     });
   }
 
@@ -509,7 +512,7 @@ public:
 } // namespace
 
 std::vector<Tensor> Evaluator::evaluate(Operation *op, const std::vector<Tensor> &operands) {
-  OpEvaluator evaluator(op, operands, firstRow);
+  OpEvaluator evaluator(op, operands);
   if (op->hasTrait<OpTrait::Elementwise>()) {
     Tensor &result = evaluator.out[0];
     for (size_t i = 0; i < result.data.size(); ++i) {
@@ -526,7 +529,7 @@ std::vector<Tensor> Evaluator::evaluate(Operation *op, const std::vector<Tensor>
   llvm::TypeSwitch<Operation *>(op)
       .Case<nn::ConstantOp, nn::IotaOp, nn::ReduceOp, nn::CumsumOp, nn::BroadcastOp, nn::ReshapeOp, nn::TransposeOp, nn::SliceOp,
             nn::PadOp, nn::ConcatOp, nn::ContractOp, nn::ConvOp, nn::ConvInputGradOp, nn::ConvWeightGradOp, nn::EmbeddingOp,
-            nn::EmbeddingGradOp, nn::TakeAlongOp, nn::SoftmaxOp, nn::LogSoftmaxOp, nn::LayerNormOp, nn::RmsNormOp,
+            nn::EmbeddingGradOp, nn::InRangeOp, nn::TakeAlongOp, nn::SoftmaxOp, nn::LogSoftmaxOp, nn::LayerNormOp, nn::RmsNormOp,
             nn::LayerNormGradOp, nn::RmsNormGradOp, nn::RotaryOp, nn::AttentionOp, nn::AttentionGradOp, nn::CrossEntropyOp,
             nn::CrossEntropyGradOp, nn::AdamWOp, nn::SgdOp>([&](auto known) { evaluator.run(known); })
       .Default([](Operation *unknown) {

@@ -39,9 +39,6 @@ void forEach(const Index &shape, llvm::function_ref<void(const Index &)> visit);
 
 class Evaluator {
 public:
-  /// A table of which only a piece is there starts at this row; ids outside the piece read zeros and add nothing.
-  int64_t firstRow = 0;
-
   /// The results of a function, whose body is a straight line of nn ops.
   std::vector<Tensor> evaluate(mlir::func::FuncOp function, const std::vector<Tensor> &arguments);
 

@@ -71,6 +71,9 @@ func.func private @conv_input_grad(%d: tensor<2x6x3xf32>, %w: tensor<6x4x3xf32>)
 func.func private @conv_weight_grad(%x: tensor<2x4x5xf32>, %d: tensor<2x6x3xf32>) -> tensor<6x4x3xf32> { %0 = nn.conv_weight_grad %x, %d strides [1] pads [0] [0] dilations [1] groups 1 : (tensor<2x4x5xf32>, tensor<2x6x3xf32>) -> tensor<6x4x3xf32> return %0 : tensor<6x4x3xf32> }
 func.func private @embedding(%t: tensor<6x4xf32>, %i: tensor<4x2xi64> {test.range = [0, 6]}) -> tensor<4x2x4xf32> { %0 = nn.embedding %t, %i : (tensor<6x4xf32>, tensor<4x2xi64>) -> tensor<4x2x4xf32> return %0 : tensor<4x2x4xf32> }
 func.func private @embedding_grad(%i: tensor<4x2xi64> {test.range = [0, 6]}, %d: tensor<4x2x4xf32>) -> tensor<6x4xf32> { %0 = nn.embedding_grad %i, %d : (tensor<4x2xi64>, tensor<4x2x4xf32>) -> tensor<6x4xf32> return %0 : tensor<6x4xf32> }
+func.func private @embedding_rows(%t: tensor<6x4xf32>, %i: tensor<4x2xi64> {test.range = [0, 6]}, %r: tensor<6xi64> {test.numbers}) -> tensor<4x2x4xf32> { %0 = nn.embedding %t, %i rows %r : tensor<6xi64> : (tensor<6x4xf32>, tensor<4x2xi64>) -> tensor<4x2x4xf32> return %0 : tensor<4x2x4xf32> }
+func.func private @embedding_grad_rows(%i: tensor<4x2xi64> {test.range = [-1, 6]}, %d: tensor<4x2x4xf32>, %r: tensor<6xi64> {test.numbers}) -> tensor<6x4xf32> { %0 = nn.embedding_grad %i, %d rows %r : tensor<6xi64> : (tensor<4x2xi64>, tensor<4x2x4xf32>) -> tensor<6x4xf32> return %0 : tensor<6x4xf32> }
+func.func private @in_range(%i: tensor<4x2xi64> {test.range = [0, 6]}) -> tensor<4x2xi64> { %0 = nn.in_range %i below 6 or -100 "labels" : tensor<4x2xi64> return %0 : tensor<4x2xi64> }
 func.func private @take_along(%x: tensor<4x6xf32>, %i: tensor<4x2xi64> {test.range = [0, 6]}) -> tensor<4x2xf32> { %0 = nn.take_along %x, %i 1 : (tensor<4x6xf32>, tensor<4x2xi64>) -> tensor<4x2xf32> return %0 : tensor<4x2xf32> }
 
 func.func private @softmax(%x: tensor<4x6xf32>) -> tensor<4x6xf32> { %0 = nn.softmax %x 1 : tensor<4x6xf32> return %0 : tensor<4x6xf32> }
@@ -108,8 +111,8 @@ func.func private @attention_grad_bias(%q: tensor<2x4x2x2x3xf32>, %k: tensor<2x6
   return %0#0, %0#1, %0#2, %0#3 : tensor<2x4x2x2x3xf32>, tensor<2x6x2x3xf32>, tensor<2x6x2x4xf32>, tensor<1x2x2x4x6xf32>
 }
 
-func.func private @cross_entropy(%x: tensor<4x2x6xf32>, %l: tensor<4x2xi64> {test.range = [0, 6]}) -> tensor<4x2xf32> { %0 = nn.cross_entropy %x, %l ignore 1 : tensor<4x2x6xf32>, tensor<4x2xi64> return %0 : tensor<4x2xf32> }
-func.func private @cross_entropy_grad(%x: tensor<4x2x6xf32>, %l: tensor<4x2xi64> {test.range = [0, 6]}, %d: tensor<4x2xf32>) -> tensor<4x2x6xf32> { %0 = nn.cross_entropy_grad %x, %l, %d ignore 1 : tensor<4x2x6xf32>, tensor<4x2xi64>, tensor<4x2xf32> return %0 : tensor<4x2x6xf32> }
+func.func private @cross_entropy(%x: tensor<4x2x6xf32>, %l: tensor<4x2xi64> {test.range = [0, 6]}) -> (tensor<4x2xf32>, tensor<4x2xf32>) { %0, %1 = nn.cross_entropy %x, %l ignore 1 : tensor<4x2x6xf32>, tensor<4x2xi64> return %0, %1 : tensor<4x2xf32>, tensor<4x2xf32> }
+func.func private @cross_entropy_grad(%x: tensor<4x2x6xf32>, %l: tensor<4x2xi64> {test.range = [0, 6]}, %s: tensor<4x2xf32>, %d: tensor<4x2xf32>) -> tensor<4x2x6xf32> { %0 = nn.cross_entropy_grad %x, %l, %s, %d ignore 1 : tensor<4x2x6xf32>, tensor<4x2xi64>, tensor<4x2xf32> return %0 : tensor<4x2x6xf32> }
 func.func private @adamw(%p: tensor<4x6xf32>, %g: tensor<4x6xf32>, %m: tensor<4x6xf32>, %v: tensor<4x6xf32> {test.range = [0.5, 2.0]}, %h: tensor<16xf32> {test.range = [0.1, 0.9]}, %c: tensor<f32>) -> (tensor<4x6xf32>, tensor<4x6xf32>, tensor<4x6xf32>) {
   %0:3 = nn.adamw %p, %g, %m, %v, %h, %c decay : tensor<4x6xf32>, tensor<16xf32>
   return %0#0, %0#1, %0#2 : tensor<4x6xf32>, tensor<4x6xf32>, tensor<4x6xf32>

@@ -219,8 +219,8 @@ TEST_P(Rows, SoftmaxAndLogSoftmax) {
 }
 
 TEST_P(Rows, CrossEntropyAndItsGradient) {
-  KernelRunner runner(fill("func.func @f(%x: $x, %t: $l, %g: $r) -> ($r, $x) { %y = nn.cross_entropy %x, %t ignore -100 : $x, $l"
-                           " %z = nn.cross_entropy_grad %x, %t, %g ignore -100 : $x, $l, $r  return %y, %z : $r, $x }", names));
+  KernelRunner runner(fill("func.func @f(%x: $x, %t: $l, %g: $r) -> ($r, $x) { %y, %s = nn.cross_entropy %x, %t ignore -100 : $x, $l"
+                           " %z = nn.cross_entropy_grad %x, %t, %s, %g ignore -100 : $x, $l, $r  return %y, %z : $r, $x }", names));
   EXPECT_EQ(runner.kernelCount(), 1);
   Floats x = randomFloats(rows * columns, 1, -5, 5), gradient = randomFloats(rows, 2);
   std::vector<int64_t> labels(rows);

@@ -191,8 +191,8 @@ TEST(KernelSpeed, DISABLED_Table) {
   report("softmax 4096x1024", "func.func @f(%x: tensor<4x1024x1024xf32>) -> tensor<4x1024x1024xf32> {"
          " %y = nn.softmax %x 2 : tensor<4x1024x1024xf32> return %y : tensor<4x1024x1024xf32> }", {size_t(1) << 24, size_t(1) << 24});
   report("cross entropy fwd+bwd", "func.func @f(%x: tensor<256x50257xf32>, %t: tensor<256xi64>, %g: tensor<256xf32>) -> (tensor<256xf32>, tensor<256x50257xf32>) {"
-         " %y = nn.cross_entropy %x, %t ignore -100 : tensor<256x50257xf32>, tensor<256xi64>"
-         " %z = nn.cross_entropy_grad %x, %t, %g ignore -100 : tensor<256x50257xf32>, tensor<256xi64>, tensor<256xf32>"
+         " %y, %s = nn.cross_entropy %x, %t ignore -100 : tensor<256x50257xf32>, tensor<256xi64>"
+         " %z = nn.cross_entropy_grad %x, %t, %s, %g ignore -100 : tensor<256x50257xf32>, tensor<256xi64>, tensor<256xf32>"
          " return %y, %z : tensor<256xf32>, tensor<256x50257xf32> }", {ce, 256 * 8, 256 * 4, 256 * 4, ce});
   report("rotary 4x1024x12x64", "func.func @f(%x: tensor<4x1024x12x64xf32>, %c: tensor<1024x32xf32>, %s: tensor<1024x32xf32>) -> tensor<4x1024x12x64xf32> {"
          " %y = nn.rotary %x, %c, %s sequence 1 : tensor<4x1024x12x64xf32>, tensor<1024x32xf32>, tensor<1024x32xf32>"

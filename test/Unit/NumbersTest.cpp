@@ -13,6 +13,7 @@
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringSet.h"
 #include <gtest/gtest.h>
+#include <numeric>
 #include <random>
 
 using namespace mlir;
@@ -50,7 +51,9 @@ protected:
     function = Examples::get().module->lookupSymbol<func::FuncOp>(GetParam());
     op = &function.front().front();
     for (BlockArgument argument : function.getArguments())
-      arguments.push_back(draw(argument.getType(), function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "test.range")));
+      arguments.push_back(function.getArgAttr(argument.getArgNumber(), "test.numbers")
+                              ? count(argument.getType())
+                              : draw(argument.getType(), function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "test.range")));
   }
 
   Tensor draw(Type type, ArrayAttr range = {}) {
@@ -69,6 +72,13 @@ protected:
       else if (!range && random() % 2)
         value = -value;
     }
+    return tensor;
+  }
+
+  /// 0, 1, 2, ...
+  static Tensor count(Type type) {
+    Tensor tensor(type);
+    std::iota(tensor.data.begin(), tensor.data.end(), 0);
     return tensor;
   }
 
@@ -173,9 +183,6 @@ TEST_P(Numbers, PiecesGiveTheWhole) {
         });
         operands.push_back(tensor);
       }
-      bool splitsTable = (isa<nn::EmbeddingOp>(op) && llvm::is_contained(rule.operands[0][0], factor)) ||
-                         (isa<nn::EmbeddingGradOp>(op) && llvm::is_contained(rule.results[0][0], factor));
-      evaluator.firstRow = splitsTable ? k * cut.pieceSize() : 0;
       std::vector<Tensor> results = evaluator.evaluate(piece, operands);
       for (auto [result, into, dims] : llvm::zip(results, combined, rule.results)) {
         if (hasFactor(dims, factor)) {
@@ -227,6 +234,75 @@ TEST_P(Numbers, SumsPassThroughWhatIsLinear) {
       expectEqual(a[r], ab[r], 1e-9, rule.str());
     }
   }
+}
+
+/// Where all operands that run over a loop are zero at a place of it, so are the results: that is what `zeroIn` says, and linearity too.
+TEST_P(Numbers, ZerosStayZeros) {
+  nn::ShardingRule rule = cast<nn::ShardingRuleInterface>(op).getShardingRule();
+  Type type = nn::tensorType(op->getResult(0)).getElementType();
+  auto dimOf = [](const nn::DimFactors &dims, int64_t factor) -> int64_t {
+    for (auto [dim, factors] : llvm::enumerate(dims))
+      if (factors.size() == 1 && factors.front() == factor)
+        return dim;
+    return -1;
+  };
+  for (int64_t factor = 0, n = rule.factors.size(); factor < n; ++factor) {
+    auto runsOver = [&](int64_t operand) { return dimOf(rule.operands[operand], factor) >= 0; };
+    auto holds = [&](ArrayRef<int64_t> set) { return llvm::all_of(set, runsOver); };
+    auto isInSome = [&](int64_t operand) {
+      auto hasIt = [&](ArrayRef<int64_t> set) { return llvm::is_contained(set, operand); };
+      return llvm::any_of(rule.linearIn, hasIt) || llvm::any_of(rule.zeroIn, hasIt);
+    };
+    bool areAllIn = true;
+    for (int64_t i = 0, n = op->getNumOperands(); i < n; ++i)
+      areAllIn &= !runsOver(i) || nn::tensorType(op->getOperand(i)).getElementType() != type || isInSome(i);
+    if (rule.factors[factor].kind == nn::FactorKind::Whole || !areAllIn ||
+        (llvm::none_of(rule.linearIn, holds) && llvm::none_of(rule.zeroIn, holds)))
+      continue;
+    // The last place of the loop is zero. Its number, where numbers are an operand, is none that something points to.
+    std::vector<Tensor> padded = arguments;
+    for (auto [i, tensor] : llvm::enumerate(padded)) {
+      if (int64_t dim = dimOf(rule.operands[i], factor); dim >= 0)
+        forEach(tensor.shape, [&, &tensor = tensor, i = i](const Index &index) {
+          if (index[dim] == tensor.shape[dim] - 1 && nn::tensorType(op->getOperand(i)).getElementType() == type)
+            tensor.at(index) = 0;
+        });
+      else if (nn::tensorType(op->getOperand(i)).getElementType() != type)
+        for (double &id : tensor.data)
+          id = std::min(id, double(rule.factors[factor].size - 2));
+    }
+    std::vector<Tensor> results = Evaluator().evaluate(op, padded);
+    for (auto [result, dims] : llvm::zip(results, rule.results))
+      if (int64_t dim = dimOf(dims, factor); dim >= 0)
+        forEach(result.shape, [&, &result = result](const Index &index) {
+          EXPECT_TRUE(index[dim] < result.shape[dim] - 1 || result.at(index) == 0) << rule.str() << ", loop " << factor;
+        });
+  }
+}
+
+/// What counts along a loop computes the same with the numbers of the loop as a value, and then nothing keeps the loop whole.
+TEST_P(Numbers, CountedLoopsTakeNumbers) {
+  auto counted = dyn_cast<nn::CountedLoopInterface>(op);
+  int64_t factor = counted ? counted.getCountedFactor() : -1;
+  if (factor < 0)
+    return;
+  nn::ShardingRule rule = cast<nn::ShardingRuleInterface>(op).getShardingRule();
+  EXPECT_EQ(rule.factors[factor].kind, nn::FactorKind::Whole);
+  Evaluator evaluator;
+  OwningOpRef<func::FuncOp> clone(function.clone());
+  OpBuilder builder(&clone->front().front());
+  auto type = RankedTensorType::get({rule.factors[factor].size}, builder.getI64Type());
+  auto numbers = builder.create<nn::IotaOp>(op->getLoc(), type, uint64_t(0));
+  cast<nn::CountedLoopInterface>(numbers->getNextNode()).takeNumbers(builder, numbers);
+  ASSERT_TRUE(succeeded(verify(*clone)));
+  std::vector<Tensor> wanted = evaluator.evaluate(function, arguments), found = evaluator.evaluate(*clone, arguments);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    expectEqual(found[i], wanted[i], 1e-9, "result " + std::to_string(i));
+  // (With the numbers as an operand of its own an op may split them.)
+  clone->walk([&](nn::ShardingRuleInterface inner) {
+    for (nn::Factor loop : inner.getShardingRule().factors)
+      EXPECT_TRUE(inner == numbers || loop.kind != nn::FactorKind::Whole) << inner.getShardingRule().str();
+  });
 }
 
 //===----------------------------------------------------------------------===//

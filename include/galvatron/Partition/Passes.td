@@ -33,7 +33,8 @@ def DistPropagateLayoutsPass : Pass<"dist-propagate-layouts", "::mlir::ModuleOp"
     what sums over a split loop is partial, and stays so through ops that are linear in it. `splits` of a strategy
     are where axes of the role "tensor" start: from inputs of a block. Functions that
     are called under several strategies are cloned first, one for each. Where a use
-    needs another layout than a value has, a `dist.reshard` stands between them. Over time, an op that cannot be computed
+    needs another layout than a value has, a `dist.reshard` stands between them. Ops that count along a loop that is split get its numbers
+    as an operand. Over time, an op that cannot be computed
     from the pieces is an error that names it.
 
     Layouts are left as attributes: `dist.layout` on arguments and results of functions, `dist.layouts` on ops.
@@ -70,8 +71,11 @@ def DistPartitionPass : Pass<"dist-partition", "::mlir::ModuleOp"> {
   let summary = "gives every value the shape that one device has at one time";
   let description = [{
     Types become those of a piece, as the layouts say, and each `dist.reshard` becomes the move that it stands
-    for: `dist.slice` from whole to split, `dist.all_gather` from split to whole, `dist.all_reduce` from partial to whole. Inputs and parameters stay
-    whole at the step; calls see pieces.
+    for: `dist.slice` from whole to split, `dist.all_gather` from split to whole, `dist.all_reduce` from partial to whole. Inputs stay
+    whole at the step; calls see pieces, and parameters that are read in pieces are stored in pieces.
+
+    Where a dimension does not divide, pieces have one size and the last are padded. Padding holds anything, but is the identity of a reduction before it, and
+    zero in what is stored: selects see to that, where it is not so anyway.
 
     ```mlir
     // before
@@ -88,7 +92,8 @@ def DistPartitionPass : Pass<"dist-partition", "::mlir::ModuleOp"> {
 def VerifyPartitionedPass : Pass<"verify-partitioned", "::mlir::ModuleOp"> {
   let summary = "checks what holds from --dist-partition on";
   let description = [{
-    No joint function, `nn.forward`, `nn.backward` or `dist.reshard` is left, and no op has layouts of its own.
+    No joint function, `nn.forward`, `nn.backward` or `dist.reshard` is left, and no op has layouts of its own; a parameter
+    that is stored in pieces says the shape of the whole.
   }];
 }
 

@@ -27,7 +27,7 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
     Ranks are a mesh whose axes are `mesh`, or the prime factors of the degrees: stages take the outermost, then come those over which the
     batch is split, innermost those that share each block (`tensor`). Stages have nearly equal numbers of blocks, earlier ones more, if the
     plan does not say where each begins; the embedding is on the first, the head on the last. What these split is what a block's inputs and results do not have: heads,
-    the hidden size of an MLP. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that
+    the hidden size of an MLP, words of a vocabulary. Where they do not divide it, it is padded, by a sixteenth at most. Where two such dimensions meet in one op (KV heads, and the groups of query heads on each), an axis splits that
     which more parameters have, if its size allows. An op that a file names (`dist.op`) splits what the file says.
   }];
   let options = [

@@ -78,6 +78,8 @@ public:
     onEachThread(parts, [&](int64_t thread) {
       Range range = splitRange(width, 16, thread, parts);
       for (int64_t i = 0; i < n; ++i) {
+        if (ids[i] < 0)
+          continue;
         float *to = table + ids[i] * width;
         const float *from = src + i * width;
         for (int64_t c = range.begin; c < range.end; ++c)

@@ -44,14 +44,14 @@ func.func private @block(%x: tensor<4x3x4xf32>, %w: tensor<4x4xf32>, %mask: tens
 func.func private @epilogue(%x: tensor<4x3x4xf32>, %wte: tensor<5x4xf32>, %labels: tensor<4x3xi64>, %count: tensor<f32>) -> (tensor<f32>, tensor<4x3x5xf32>, tensor<4x3x4xf32>, tensor<5x4xf32>)
   attributes {nn.joint = #nn.joint<inputs = 4, results = 2, cotangents = [], differentiated = [0, 1]>} {
   %logits = nn.contract %x, %wte "abc,dc->abd" : (tensor<4x3x4xf32>, tensor<5x4xf32>) -> tensor<4x3x5xf32>
-  %each = nn.cross_entropy %logits, %labels ignore -100 : tensor<4x3x5xf32>, tensor<4x3xi64>
+  %each, %log_sum = nn.cross_entropy %logits, %labels ignore -100 : tensor<4x3x5xf32>, tensor<4x3xi64>
   %sum = nn.reduce sum %each [0, 1] : tensor<4x3xf32> -> tensor<f32>
   %loss = nn.div %sum, %count : tensor<f32>
   nn.backward_begin
   %one = nn.constant dense<1.0> : tensor<f32>
   %dsum = nn.div %one, %count : tensor<f32>
   %deach = nn.broadcast %dsum [] : tensor<f32> -> tensor<4x3xf32>
-  %dlogits = nn.cross_entropy_grad %logits, %labels, %deach ignore -100 : tensor<4x3x5xf32>, tensor<4x3xi64>, tensor<4x3xf32>
+  %dlogits = nn.cross_entropy_grad %logits, %labels, %log_sum, %deach ignore -100 : tensor<4x3x5xf32>, tensor<4x3xi64>, tensor<4x3xf32>
   %dx = nn.contract %dlogits, %wte "abd,dc->abc" : (tensor<4x3x5xf32>, tensor<5x4xf32>) -> tensor<4x3x4xf32>
   %dw = nn.contract %dlogits, %x "abd,abc->dc" : (tensor<4x3x5xf32>, tensor<4x3x4xf32>) -> tensor<5x4xf32>
   return %loss, %logits, %dx, %dw : tensor<f32>, tensor<4x3x5xf32>, tensor<4x3x4xf32>, tensor<5x4xf32>

@@ -365,7 +365,7 @@ func.func @attention(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x4x8xf32>, %b: ten
 
 func.func @cross_entropy(%x: tensor<2x3x7xf32>, %l: tensor<2xi64>) {
   // expected-error@+1 {{labels of type 'tensor<2xi64>' do not fit logits of type 'tensor<2x3x7xf32>': they have every dimension but the last}}
-  %0 = nn.cross_entropy %x, %l ignore -100 : tensor<2x3x7xf32>, tensor<2xi64>
+  %0:2 = nn.cross_entropy %x, %l ignore -100 : tensor<2x3x7xf32>, tensor<2xi64>
   return
 }
 
@@ -506,7 +506,7 @@ func.func @attention_grad_bias(%q: tensor<2x3x4x1x8xf32>, %k: tensor<2x5x4x8xf32
 
 func.func @cross_entropy_grad_labels(%x: tensor<2x8xf32>, %l: tensor<3xi64>, %g: tensor<2xf32>) {
   // expected-error@+1 {{labels of type 'tensor<3xi64>' do not fit logits of type 'tensor<2x8xf32>'}}
-  %0 = nn.cross_entropy_grad %x, %l, %g ignore -100 : tensor<2x8xf32>, tensor<3xi64>, tensor<2xf32>
+  %0 = nn.cross_entropy_grad %x, %l, %g, %g ignore -100 : tensor<2x8xf32>, tensor<3xi64>, tensor<2xf32>
   return
 }
 
@@ -514,7 +514,7 @@ func.func @cross_entropy_grad_labels(%x: tensor<2x8xf32>, %l: tensor<3xi64>, %g:
 
 func.func @cross_entropy_grad(%x: tensor<2x8xf32>, %l: tensor<2xi64>, %g: tensor<f32>) {
   // expected-error@+1 {{'nn.cross_entropy_grad' op has a gradient of type 'tensor<f32>' for labels of type 'tensor<2xi64>'}}
-  %0 = nn.cross_entropy_grad %x, %l, %g ignore -100 : tensor<2x8xf32>, tensor<2xi64>, tensor<f32>
+  %0 = nn.cross_entropy_grad %x, %l, %g, %g ignore -100 : tensor<2x8xf32>, tensor<2xi64>, tensor<f32>
   return
 }
 
@@ -523,5 +523,22 @@ func.func @cross_entropy_grad(%x: tensor<2x8xf32>, %l: tensor<2xi64>, %g: tensor
 func.func @adamw(%p: tensor<2xf32>, %h: tensor<4x4xf32>, %c: tensor<f32>) {
   // expected-error@+1 {{'nn.adamw' op operand #4 must be f32 tensor of the 16 scalars of a step, but got 'tensor<4x4xf32>'}}
   %0:3 = nn.adamw %p, %p, %p, %p, %h, %c decay : tensor<2xf32>, tensor<4x4xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_rows(%t: tensor<6x4xf32>, %i: tensor<2xi64>, %r: tensor<5xi64>) {
+  // expected-error@+2 {{'nn.embedding' op has rows of type 'tensor<5xi64>' for a table of type 'tensor<6x4xf32>'}}
+  // expected-error@+1 {{failed to infer returned types}}
+  %0 = nn.embedding %t, %i rows %r : tensor<5xi64> : (tensor<6x4xf32>, tensor<2xi64>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_grad_rows(%i: tensor<2xi64>, %d: tensor<2x4xf32>, %r: tensor<5xi64>) {
+  // expected-error@+1 {{'nn.embedding_grad' op has rows of type 'tensor<5xi64>' for a table of type 'tensor<6x4xf32>'}}
+  %0 = nn.embedding_grad %i, %d rows %r : tensor<5xi64> : (tensor<2xi64>, tensor<2x4xf32>) -> tensor<6x4xf32>
   return
 }
