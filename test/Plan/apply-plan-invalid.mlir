@@ -12,7 +12,7 @@
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=4 stages=2 tensor=4" 2>&1 | FileCheck %s --check-prefix=SHARE
 // SHARE: error: 4 ranks cannot share each block where there are 2 in a stage; 1 or 2 can
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=4 stages=4" 2>&1 | FileCheck %s --check-prefix=BLOCKS
-// BLOCKS: error: 4 stages need as many blocks, and the model repeats 2
+// BLOCKS: error: 4 stages need as many blocks; the model has 2
 
 // Stages, ranks that share a block, and the mesh.
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=4 stages=3" 2>&1 | FileCheck %s --check-prefix=STAGES
