@@ -31,6 +31,9 @@ mlir::LogicalResult verifyAccumulates(mlir::Operation *function);
 /// The micro-batch that a row belongs to, if it has one.
 std::optional<int64_t> getMicroBatch(mlir::Operation *row);
 
+/// Whether an output is a number of the whole step, which every rank has, and no output of the model.
+inline bool isStepScalar(llvm::StringRef output) { return output == "loss" || output == "grad_norm"; }
+
 /// What the table of a stage is called: `train`, or, of several stages, `train.stage1`.
 std::string getTableName(llvm::StringRef step, int64_t stage, int64_t stages);
 /// The step that a table is of: `train` for both.

@@ -96,7 +96,7 @@ Value TableLowering::getTensor(Location loc, StringRef name, RankedTensorType ty
   if (!tensor) {
     rt::Role role = name == "labels"                        ? rt::Role::Labels
                     : name == "hyper"                       ? rt::Role::Hyper
-                    : name == "loss" || name == "grad_norm" ? rt::Role::Scalar
+                    : pipe::isStepScalar(name)              ? rt::Role::Scalar
                                                             : rt::Role::Input;
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(builder.getInsertionBlock()->getParentOp());
@@ -187,17 +187,13 @@ bool TableLowering::mayWriteOver(pipe::RunOp run, int64_t input, int64_t output)
          });
 }
 
-static bool isScalarOutput(pipe::OutputOp output) {
-  return output.getOutput() == "loss" || output.getOutput() == "grad_norm";
-}
-
 /// The buffer of a result that is not computed in place: where it is handed out, or a slot of its own.
 Value TableLowering::placeResult(pipe::RunOp run, OpResult result) {
   for (Operation *user : result.getUsers()) {
     auto output = dyn_cast<pipe::OutputOp>(user);
     if (!output)
       continue;
-    if (!isScalarOutput(output)) {
+    if (!pipe::isStepScalar(output.getOutput())) {
       // Not if the next piece would be written while this one is still needed.
       Output &place = outputs[output.getOutput()];
       if (place.published > position[run] || lastUse[result] > position[output])
@@ -253,7 +249,7 @@ void TableLowering::lowerStore(pipe::StoreOp store) {
 LogicalResult TableLowering::lowerOutput(pipe::OutputOp output) {
   Value value = buffers[output.getValue()];
   auto type = cast<RankedTensorType>(output.getValue().getType());
-  if (isScalarOutput(output)) {
+  if (pipe::isStepScalar(output.getOutput())) {
     if (type.getRank() || !type.getElementType().isF32())
       return output.emitOpError("has type ") << type << ", expected an f32 scalar";
     Value tensor = getTensor(output.getLoc(), output.getOutput(), type);

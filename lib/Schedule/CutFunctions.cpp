@@ -11,15 +11,6 @@ using namespace galvatron;
 
 namespace {
 
-bool isMove(Operation *op) { return isa<dist::DistDialect>(op->getDialect()); }
-
-int64_t bytesOf(ValueRange values) {
-  int64_t bytes = 0;
-  for (Value value : values)
-    bytes += nn::tensorType(value).getNumElements() * std::max<int64_t>(nn::tensorType(value).getElementTypeBitWidth() / 8, 1);
-  return bytes;
-}
-
 /// One function as a row of segments with moves between them.
 class CutFunction {
 public:

@@ -10,6 +10,7 @@
 #include "Steps.h"
 #include "galvatron/Schedule/Passes.h"
 #include "llvm/ADT/SetVector.h"
+#include <map>
 
 using namespace mlir;
 using namespace galvatron;
@@ -136,7 +137,8 @@ private:
   void writeMove(Operation &op, std::optional<int64_t> microBatch);
   void writeOutputs(Value value, std::optional<int64_t> microBatch, Value slot);
   void writeTransfer(pipe::TransferOp transfer, std::optional<int64_t> microBatch);
-  void writeWaits(size_t count);
+  void writeWaits(SmallVectorImpl<pipe::SendOp> &messages, size_t count);
+  void writeAllWaits();
   /// The slot of a value of the step, as an op that runs once or for the micro-batch at hand reads it.
   Value slotOf(Value value);
   Value &newSlotOf(Value value) { return slots[{value, each.contains(value.getDefiningOp()) ? now : -1}]; }
@@ -149,7 +151,7 @@ private:
   DenseMap<std::pair<Value, int64_t>, Value> slots; ///< by value and micro-batch, -1 for what is made once
   int64_t now = -1;                                 ///< the micro-batch at hand
   int64_t microBatches;
-  SmallVector<pipe::SendOp> sent; ///< that nobody has waited for yet, in order
+  std::map<int64_t, SmallVector<pipe::SendOp>> sent; ///< to each stage, in order, that nobody has waited for yet
   DenseMap<Value, Value> accumulatorOf;         ///< a call's partial result, to the whole that it contributes to
   DenseMap<Value, dist::Monoid> monoidOf;       ///< by the whole
   DenseMap<Value, Value> running;               ///< by the whole: what has been added up so far
@@ -360,11 +362,16 @@ void TableWriter::writeOnce(Operation &op) {
     writeMove(op, std::nullopt);
 }
 
-/// Waits for the oldest `count` of what was sent.
-void TableWriter::writeWaits(size_t count) {
-  for (pipe::SendOp send : ArrayRef(sent).take_front(count))
+/// Waits for the oldest `count` of what was sent to one stage.
+void TableWriter::writeWaits(SmallVectorImpl<pipe::SendOp> &messages, size_t count) {
+  for (pipe::SendOp send : ArrayRef(messages).take_front(count))
     builder.create<pipe::WaitOp>(send.getLoc(), send.getValue(), send.getTransferAttr(), send.getToAttr(), send.getMicroBatchAttr());
-  sent.erase(sent.begin(), sent.begin() + count);
+  messages.erase(messages.begin(), messages.begin() + count);
+}
+
+void TableWriter::writeAllWaits() {
+  for (auto &[to, messages] : sent)
+    writeWaits(messages, messages.size());
 }
 
 /// On the one stage a message is sent, on the other received. What is further away is received later: as many micro-batches may be
@@ -377,24 +384,14 @@ void TableWriter::writeTransfer(pipe::TransferOp transfer, std::optional<int64_t
         builder.create<pipe::ReceiveOp>(transfer.getLoc(), transfer.getType(), transfer.getNumberAttr(), transfer.getFromAttr(), number);
     return;
   }
-  if (microBatch) {
-    size_t before = 0;
-    for (auto [position, send] : llvm::enumerate(sent))
-      if (send.getTransferAttr() == transfer.getNumberAttr() && send.getMicroBatch() &&
-          int64_t(*send.getMicroBatch()) + std::abs(to - from) <= *microBatch)
-        before = position + 1;
-    // Messages to one stage are waited for in their order; those to another need not be.
-    SmallVector<pipe::SendOp> others;
-    for (pipe::SendOp send : ArrayRef(sent).take_front(before))
-      if (send.getToAttr() != transfer.getToAttr())
-        others.push_back(send);
-    sent.erase(std::remove_if(sent.begin(), sent.begin() + before,
-                              [&](pipe::SendOp send) { return send.getToAttr() != transfer.getToAttr(); }),
-               sent.begin() + before);
-    writeWaits(before - others.size());
-    sent.insert(sent.begin(), others.begin(), others.end());
-  }
-  sent.push_back(builder.create<pipe::SendOp>(transfer.getLoc(), slotOf(transfer.getValue()), transfer.getNumberAttr(),
+  SmallVector<pipe::SendOp> &messages = sent[to];
+  size_t old = 0;
+  for (auto [position, send] : llvm::enumerate(messages))
+    if (microBatch && send.getTransferAttr() == transfer.getNumberAttr() && send.getMicroBatch() &&
+        int64_t(*send.getMicroBatch()) + std::abs(to - from) <= *microBatch)
+      old = position + 1;
+  writeWaits(messages, old);
+  messages.push_back(builder.create<pipe::SendOp>(transfer.getLoc(), slotOf(transfer.getValue()), transfer.getNumberAttr(),
                                               transfer.getToAttr(), number));
 }
 
@@ -485,7 +482,7 @@ LogicalResult TableWriter::write(StringRef name) {
   }
   // What every micro-batch makes the same is that of the last one.
   now = microBatches - 1;
-  writeWaits(sent.size());
+  writeAllWaits();
   for (auto [whole, sum] : running)
     newSlotOf(whole) = sum;
   for (auto [whole, value] : placed)
@@ -505,7 +502,7 @@ LogicalResult TableWriter::write(StringRef name) {
     builder.create<pipe::OutputOp>(value.getLoc(), resultName ? resultName : builder.getStringAttr("output" + Twine(number)),
                                    IntegerAttr(), builder.getI64IntegerAttr(0), slotOf(value));
   }
-  writeWaits(sent.size());
+  writeAllWaits();
   return success();
 }
 

@@ -12,21 +12,13 @@ namespace {
 
 using StageSet = std::set<int64_t>;
 
-int64_t bytesOf(Value value) {
-  RankedTensorType type = nn::tensorType(value);
-  return type.getNumElements() * std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1);
-}
-
 bool isFixed(Operation *op) { return isa<func::CallOp>(op) && op->hasAttr(dist::strategyAttrName); }
-
-bool isMove(Operation *op) { return isa<dist::DistDialect>(op->getDialect()); }
 
 /// The stages that hand out a result of a step.
 StageSet stagesOfOutput(func::FuncOp step, unsigned number, int64_t stages) {
   auto name = step.getResultAttrOfType<StringAttr>(number, "nn.name");
-  bool isScalar = name && (name.getValue() == "loss" || name.getValue() == "grad_norm");
   StageSet all;
-  for (int64_t stage = isScalar ? 0 : stages - 1; stage < stages; ++stage)
+  for (int64_t stage = name && pipe::isStepScalar(name) ? 0 : stages - 1; stage < stages; ++stage)
     all.insert(stage);
   return all;
 }

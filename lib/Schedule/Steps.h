@@ -41,6 +41,16 @@ inline bool isCompletedOverTime(mlir::Operation *op) {
 /// Whether an op adds up partial results that an all-reduce over time completes: accumulation, no arithmetic.
 bool isAccumulation(mlir::Operation *op);
 
+/// Whether an op moves a value between ranks or over time.
+inline bool isMove(mlir::Operation *op) { return mlir::isa<dist::DistDialect>(op->getDialect()); }
+
+inline int64_t bytesOf(mlir::ValueRange values) {
+  int64_t bytes = 0;
+  for (mlir::Value value : values)
+    bytes += nn::tensorType(value).getNumElements() * std::max<int64_t>(nn::tensorType(value).getElementTypeBitWidth() / 8, 1);
+  return bytes;
+}
+
 /// The stage that an op of a step is on.
 inline int64_t getStage(mlir::Operation *op) {
   auto stage = op->getAttrOfType<mlir::IntegerAttr>(dist::stageAttrName);

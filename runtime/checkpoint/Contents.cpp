@@ -8,21 +8,22 @@
 namespace galvatron_rt {
 namespace {
 
-/// The galvatron_rt_state_kind; -1 for what parameters hold themselves.
-int64_t stateKind(Content content) {
-  switch (content) {
-  case Content::Values:
-    return -1;
-  case Content::Gradient:
-    return GALVATRON_RT_STATE_GRADIENT;
-  case Content::ExpAvg:
-    return GALVATRON_RT_STATE_EXP_AVG;
-  case Content::ExpAvgSq:
-    return GALVATRON_RT_STATE_EXP_AVG_SQ;
-  case Content::MomentumBuffer:
-    return GALVATRON_RT_STATE_MOMENTUM_BUFFER;
-  }
-  __builtin_unreachable();
+struct ContentTraits {
+  int64_t stateKind; // galvatron_rt_state_kind; -1 for what parameters hold themselves
+  const char *suffix, *optimizer;
+};
+
+/// In the order of Content.
+constexpr ContentTraits contentTraits[] = {
+    {-1, "", ""},
+    {GALVATRON_RT_STATE_GRADIENT, "", ""},
+    {GALVATRON_RT_STATE_EXP_AVG, ".exp_avg", "adamw"},
+    {GALVATRON_RT_STATE_EXP_AVG_SQ, ".exp_avg_sq", "adamw"},
+    {GALVATRON_RT_STATE_MOMENTUM_BUFFER, ".momentum_buffer", "sgd"},
+};
+
+const ContentTraits &traitsOf(Content content) {
+  return contentTraits[static_cast<size_t>(content)];
 }
 
 std::vector<std::pair<int64_t, int64_t>> splitsOf(const Image &image, int64_t tensor) {
@@ -35,39 +36,14 @@ std::vector<std::pair<int64_t, int64_t>> splitsOf(const Image &image, int64_t te
 
 } // namespace
 
-const char *contentSuffix(Content content) {
-  switch (content) {
-  case Content::Values:
-  case Content::Gradient:
-    return "";
-  case Content::ExpAvg:
-    return ".exp_avg";
-  case Content::ExpAvgSq:
-    return ".exp_avg_sq";
-  case Content::MomentumBuffer:
-    return ".momentum_buffer";
-  }
-  __builtin_unreachable();
-}
+const char *contentSuffix(Content content) { return traitsOf(content).suffix; }
 
-const char *optimizerOf(Content content) {
-  switch (content) {
-  case Content::Values:
-  case Content::Gradient:
-    return "";
-  case Content::ExpAvg:
-  case Content::ExpAvgSq:
-    return "adamw";
-  case Content::MomentumBuffer:
-    return "sgd";
-  }
-  __builtin_unreachable();
-}
+const char *optimizerOf(Content content) { return traitsOf(content).optimizer; }
 
 std::vector<Item> itemsOf(const Image &image, Content content) {
   std::vector<int64_t> tensorOf(static_cast<size_t>(image.tensors.size()), -1);
   for (const galvatron_rt_state_record &state : image.state)
-    if (state.kind == stateKind(content)) {
+    if (state.kind == traitsOf(content).stateKind) {
       // A view says where the pieces of a parameter lie in the saved tensor; so it does for these.
       if (splitsOf(image, state.tensor) != splitsOf(image, state.parameter))
         fail("program table: '", image.string(image.tensors[state.tensor].name),
@@ -86,7 +62,7 @@ std::vector<Item> itemsOf(const Image &image, Content content) {
   std::vector<Item> items;
   auto isElsewhere = [&](const Item &item) {
     return image.config().stages > 1 &&
-           (content == Content::Values || (image.saved[item.saved].contents >> stateKind(content) & 1));
+           (content == Content::Values || (image.saved[item.saved].contents >> traitsOf(content).stateKind & 1));
   };
   for (Item &item : all)
     if (isElsewhere(item) || std::any_of(item.parts.begin(), item.parts.end(),

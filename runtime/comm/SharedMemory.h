@@ -1,7 +1,8 @@
 // SharedMemory.h: collectives between ranks that see each other's arenas: threads of one process, or
 // processes of one node that map them.
 //
-// Every rank has the same layout, so a peer's operand lies at the same offset of the peer's arena.
+// Those who make a collective have the same layout, so a peer's operand lies at the same offset of the
+// peer's arena: ranks of one stage, or, of the staging area, of all.
 // Nothing is copied through a buffer in between: members meet, each reduces its share of the elements
 // for all, or copies what it gathers, and they meet again. A message is copied by the one who receives
 // it, out of the sender's arena: the sender says where it lies.

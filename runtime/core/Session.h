@@ -25,7 +25,7 @@ public:
 
   /// Says on standard output what is about to run.
   void announce(const galvatron_rt_image *images) const;
-  /// Runs the steps; rank 0 writes what was asked for. Returns 0, or the signal that ended the run
+  /// Runs the steps; rank 0 writes what was asked for, and the first rank of the last stage outputs. Returns 0, or the signal that ended the run
   /// between two steps. Throws an Error.
   int run();
 

@@ -1,6 +1,5 @@
 // CheckpointTest.cpp: optimizer state in files, what no checkpoint can hold, and the folder of checkpoints.
-#include "Backends.h"
-#include "ImageBuilder.h"
+#include "ImageContextTest.h"
 #include "TestFiles.h"
 #include "checkpoint/Folder.h"
 #include "checkpoint/Weights.h"
@@ -11,14 +10,8 @@ using namespace galvatron_rt;
 
 namespace {
 
-class CheckpointTest : public testing::Test {
+class CheckpointTest : public ImageContextTest {
 protected:
-  void start() {
-    galvatron_rt_context *raw = nullptr;
-    char error[512] = "";
-    ASSERT_EQ(galvatron_rt_context_create(builder.build(), &raw, error, sizeof(error)), 0) << error;
-    ctx.reset(raw);
-  }
   int64_t tensor(const std::string &name, const ImageBuilder::Words &shape,
                  int64_t role = GALVATRON_RT_ROLE_OPTIMIZER_STATE) {
     return builder.tensor(name, role, GALVATRON_RT_F32, shape);
@@ -27,19 +20,8 @@ protected:
                 int64_t kind = GALVATRON_RT_SAVED_TRAINABLE) {
     return builder.savedTensor(name, kind, GALVATRON_RT_F32, shape);
   }
-  float *data(int64_t tensor) { return static_cast<float *>(ctx->tensorData(tensor)); }
-  std::string errorOf(const std::function<void()> &body) {
-    try {
-      body();
-    } catch (const Error &e) {
-      return e.what();
-    }
-    return "";
-  }
 
   TemporaryFolder folder;
-  ImageBuilder builder;
-  ContextPtr ctx;
 };
 
 // A fused projection [2, 6] of which the first half is trained transposed, the second not at all, and a

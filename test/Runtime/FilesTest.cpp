@@ -11,15 +11,6 @@ using namespace galvatron_rt;
 
 namespace {
 
-std::string errorOf(const std::function<void()> &body) {
-  try {
-    body();
-  } catch (const Error &e) {
-    return e.what();
-  }
-  return "";
-}
-
 class NpyTest : public testing::Test {
 protected:
   std::string complaint(const std::string &bytes, int64_t dtype = GALVATRON_RT_F32,

@@ -2,9 +2,12 @@
 #ifndef GALVATRON_TEST_RUNTIME_TESTFILES_H
 #define GALVATRON_TEST_RUNTIME_TESTFILES_H
 
+#include "core/Error.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <unistd.h>
@@ -24,6 +27,16 @@ public:
   std::string operator/(const std::string &name) const { return path + "/" + name; }
   std::string path;
 };
+
+/// What the Error says that `body` throws; "" if it throws none.
+inline std::string errorOf(const std::function<void()> &body) {
+  try {
+    body();
+  } catch (const galvatron_rt::Error &e) {
+    return e.what();
+  }
+  return "";
+}
 
 inline void writeFile(const std::string &path, const std::string &bytes) {
   std::ofstream(path, std::ios::binary)

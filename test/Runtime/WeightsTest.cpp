@@ -1,7 +1,6 @@
 // WeightsTest.cpp: views, ties, conversions, and names that do not match.
 #include "checkpoint/Weights.h"
-#include "Backends.h"
-#include "ImageBuilder.h"
+#include "ImageContextTest.h"
 #include "TestFiles.h"
 #include "checkpoint/Random.h"
 
@@ -11,18 +10,11 @@ using namespace galvatron_rt;
 
 namespace {
 
-class WeightsTest : public testing::Test {
+class WeightsTest : public ImageContextTest {
 protected:
-  void start() {
-    galvatron_rt_context *raw = nullptr;
-    char error[512] = "";
-    ASSERT_EQ(galvatron_rt_context_create(builder.build(), &raw, error, sizeof(error)), 0) << error;
-    ctx.reset(raw);
-  }
   int64_t parameter(const std::string &name, const ImageBuilder::Words &shape) {
     return builder.tensor(name, GALVATRON_RT_ROLE_PARAMETER, GALVATRON_RT_F32, shape);
   }
-  float *data(int64_t tensor) { return static_cast<float *>(ctx->tensorData(tensor)); }
   std::string loadError(const std::string &header, const std::string &bytes,
                         LoadScope scope = LoadScope::Everything) {
     writeFile(path, safetensorsBytes(header, bytes));
@@ -44,8 +36,6 @@ protected:
 
   TemporaryFolder folder;
   std::string path = folder / "x.safetensors";
-  ImageBuilder builder;
-  ContextPtr ctx;
 };
 
 // A fused projection [e, q + k + v] whose thirds are parameters of their own, one of them split
