@@ -44,6 +44,7 @@ private:
   SmallVector<int64_t> getAxes(ArrayAttr names);
   void lowerReduce(pipe::AllReduceOp reduce);
   void lowerGather(pipe::AllGatherOp gather);
+  Value getOwn(Value value);
   void runHelper(Location loc, StringRef kind, ValueRange inputs, Value output);
   bool mayWriteOver(pipe::RunOp run, int64_t input, int64_t output);
   Value placeResult(pipe::RunOp run, OpResult result);
@@ -127,9 +128,23 @@ Value TableLowering::view(Value source, Type type, int64_t microBatch, ArrayAttr
   return builder.create<rt::ViewOp>(source.getLoc(), result, source, microBatch * stride, axes, strides);
 }
 
+/// The buffer of what ranks give to a collective. They find each other's by its place, which is the same for all of them; a rank's piece
+/// of what is whole is elsewhere on each.
+Value TableLowering::getOwn(Value value) {
+  Value buffer = buffers[value];
+  bool isElsewhere = false;
+  for (auto piece = buffer.getDefiningOp<rt::ViewOp>(); piece; piece = piece.getSource().getDefiningOp<rt::ViewOp>())
+    isElsewhere |= !piece.getAxes().empty();
+  if (!isElsewhere)
+    return buffer;
+  Value copy = makeSlot(value.getLoc(), value.getType(), "own piece");
+  runHelper(value.getLoc(), "copy_", buffer, copy);
+  return copy;
+}
+
 /// In place, if nobody reads the ranks' own parts later.
 void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
-  Value input = buffers[reduce.getValue()], output = input;
+  Value input = getOwn(reduce.getValue()), output = input;
   if (!isa<rt::SlotOp>(input.getDefiningOp()) || lastUse[reduce.getValue()] > position[reduce])
     output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
   builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
@@ -139,7 +154,7 @@ void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
 
 void TableLowering::lowerGather(pipe::AllGatherOp gather) {
   Value output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
-  builder.create<rt::AllGatherOp>(gather.getLoc(), buffers[gather.getValue()], output, getAxes(gather.getAxes()),
+  builder.create<rt::AllGatherOp>(gather.getLoc(), getOwn(gather.getValue()), output, getAxes(gather.getAxes()),
                                   gather.getMicroBatchAttr());
   buffers[gather.getResult()] = output;
 }
