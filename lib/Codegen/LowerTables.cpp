@@ -33,6 +33,7 @@ public:
   LogicalResult run();
 
 private:
+  int64_t getEnd(Operation *user);
   void findLastUses();
   LogicalResult lower(Operation *row);
   LogicalResult lowerRun(pipe::RunOp run);
@@ -69,6 +70,14 @@ private:
 
 static rt::BufferType bufferType(Type type) { return rt::BufferType::get(cast<RankedTensorType>(type)); }
 
+/// When a row no longer needs the memory of what it reads. That of a value is that of its pieces, and of the value that is complete; a
+/// collective needs its operand until then.
+int64_t TableLowering::getEnd(Operation *user) {
+  if (isa<pipe::PieceOp, pipe::CompleteOp>(user))
+    return lastUse[user->getResult(0)];
+  return position[pipe::isAsync(user) ? *user->user_begin() : user];
+}
+
 void TableLowering::findLastUses() {
   int64_t index = 0;
   for (Operation &row : table.getRows().front())
@@ -78,7 +87,7 @@ void TableLowering::findLastUses() {
       int64_t &last = lastUse[result];
       last = position[&row];
       for (Operation *user : result.getUsers())
-        last = std::max(last, isa<pipe::PieceOp>(user) ? lastUse[user->getResult(0)] : position[user]);
+        last = std::max(last, getEnd(user));
     }
   for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>()) {
     int64_t &last = homeLastUse.try_emplace(program.parameters[parameter.getParameter()].getResult(), -1).first->second;
@@ -130,10 +139,13 @@ Value TableLowering::view(Value source, Type type, int64_t microBatch, ArrayAttr
 /// In place, if nobody reads the ranks' own parts later.
 void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
   Value input = buffers[reduce.getValue()], output = input;
-  if (!isa<rt::SlotOp>(input.getDefiningOp()) || lastUse[reduce.getValue()] > position[reduce])
+  auto readsLater = [&](Operation *user) { return user != reduce && getEnd(user) > position[reduce]; };
+  if (!isa<rt::SlotOp>(input.getDefiningOp()) || llvm::any_of(reduce.getValue().getUsers(), readsLater))
     output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
   builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
                                   reduce.getMicroBatchAttr());
+  if (!reduce.getAsync())
+    builder.create<rt::CompleteOp>(reduce.getLoc(), output, input);
   buffers[reduce.getResult()] = output;
 }
 
@@ -141,6 +153,8 @@ void TableLowering::lowerGather(pipe::AllGatherOp gather) {
   Value output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
   builder.create<rt::AllGatherOp>(gather.getLoc(), buffers[gather.getValue()], output, getAxes(gather.getAxes()),
                                   gather.getMicroBatchAttr());
+  if (!gather.getAsync())
+    builder.create<rt::CompleteOp>(gather.getLoc(), output, buffers[gather.getValue()]);
   buffers[gather.getResult()] = output;
 }
 
@@ -300,6 +314,10 @@ LogicalResult TableLowering::lower(Operation *row) {
     lowerReduce(reduce);
   } else if (auto gather = dyn_cast<pipe::AllGatherOp>(row)) {
     lowerGather(gather);
+  } else if (auto complete = dyn_cast<pipe::CompleteOp>(row)) {
+    Value output = buffers[complete.getValue()], input = buffers[complete.getValue().getDefiningOp()->getOperand(0)];
+    builder.create<rt::CompleteOp>(complete.getLoc(), output, input);
+    buffers[complete.getResult()] = output;
   } else if (auto send = dyn_cast<pipe::SendOp>(row)) {
     builder.create<rt::SendOp>(send.getLoc(), buffers[send.getValue()], send.getTo(), send.getMicroBatchAttr());
   } else if (auto wait = dyn_cast<pipe::WaitOp>(row)) {
