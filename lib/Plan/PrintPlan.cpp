@@ -146,7 +146,7 @@ void PlanPrinter::printSplits(const Run &run, const BlockFunction &block) {
   SmallVector<dist::SplitAttr> left(list.getAsRange<dist::SplitAttr>().begin(), list.getAsRange<dist::SplitAttr>().end());
   if (left.empty())
     return;
-  InnerDimensions inside(block.joint, block.parameters);
+  InnerDimensions inside(block.joint, block.parameters, block.handedOut);
   func::FuncOp joint = block.joint;
   auto nameOf = [&](Value value, int64_t dim) -> std::string {
     for (auto attention : joint.front().getOps<nn::AttentionOp>()) {
@@ -156,13 +156,21 @@ void PlanPrinter::printSplits(const Run &run, const BlockFunction &block) {
       if (inside.isSame(value, dim, attention.getQuery(), 3))
         return "query heads of each kv head";
     }
+    for (auto embedding : joint.front().getOps<nn::EmbeddingOp>())
+      if (inside.isSame(value, dim, embedding.getTable(), 0))
+        return "rows of the vocabulary";
+    for (auto loss : joint.front().getOps<nn::CrossEntropyOp>())
+      if (inside.isSame(value, dim, loss.getLogits(), nn::tensorType(loss.getLogits()).getRank() - 1))
+        return "rows of the vocabulary";
     return "hidden units";
   };
   while (!left.empty()) {
     Value value = joint.getArgument(left.front().getInput());
     int64_t dim = left.front().getDim(), size = nn::tensorType(value).getDimSize(dim);
     SmallVector<StringAttr> axes(left.front().getAxes().getAsRange<StringAttr>());
-    os << "    " << size << " " << nameOf(value, dim) << ": " << size / sizeOf(axes) << " on each of " << describeAxes(axes) << "; in";
+    int64_t pieces = sizeOf(axes);
+    os << "    " << size << " " << nameOf(value, dim) << ": " << llvm::divideCeil(size, pieces) << " on each of " << describeAxes(axes)
+       << (size % pieces ? " (the last padded); in" : "; in");
     bool isFirst = true;
     llvm::erase_if(left, [&](dist::SplitAttr split) {
       Value other = joint.getArgument(split.getInput());

@@ -131,7 +131,7 @@ TEST_F(CheckpointTest, SaysWhatNoCheckpointCanHold) {
               b.config.staging_offset = b.allocate(64);
               b.config.staging_bytes = 64;
               b.saved[0].dims = b.pool({4});
-              b.splits.push_back({w, 0, 0});
+              b.splits.push_back({w, 0, 0, 4});
             }),
             "program table: 'w.exp_avg' is split otherwise than its parameter");
 }
