@@ -139,7 +139,9 @@ std::string Executor::profileText() const {
     add(groups[i], concat("(waiting for collectives over ", image.string(image.groups[static_cast<int64_t>(i)].name), ")"));
   for (size_t i = 0; i < stages.size(); ++i)
     add(stages[i], concat("(waiting for messages of stage ", i, ")"));
-  std::stable_sort(lines.begin(), lines.end(), [](const auto &a, const auto &b) { return a.first.seconds > b.first.seconds; });
+  std::sort(lines.begin(), lines.end(), [](const auto &a, const auto &b) {
+    return a.first.seconds != b.first.seconds ? a.first.seconds > b.first.seconds : a.second < b.second;
+  });
   std::string text = "      ms     %    calls  function\n";
   for (const auto &[spent, name] : lines) {
     char line[64];
