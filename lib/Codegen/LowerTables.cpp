@@ -45,6 +45,8 @@ private:
   SmallVector<int64_t> getAxes(ArrayAttr names);
   void lowerReduce(pipe::AllReduceOp reduce);
   void lowerGather(pipe::AllGatherOp gather);
+  Value getOwn(Value value);
+  void begin(Operation *collective, Value input, Value output);
   void runHelper(Location loc, StringRef kind, ValueRange inputs, Value output);
   bool mayWriteOver(pipe::RunOp run, int64_t input, int64_t output);
   Value placeResult(pipe::RunOp run, OpResult result);
@@ -53,6 +55,7 @@ private:
   Program &program;
   OpBuilder builder;
   llvm::DenseMap<Value, Value> buffers;
+  llvm::DenseMap<Operation *, Value> given; // what ranks give to a collective that is under way
   llvm::DenseMap<Value, int64_t> lastUse; // of the value and its pieces; rows count from 0
   llvm::DenseMap<Operation *, int64_t> position;
   llvm::DenseMap<Value, int64_t> homeLastUse; // of parameters: all values read from the home
@@ -136,26 +139,44 @@ Value TableLowering::view(Value source, Type type, int64_t microBatch, ArrayAttr
   return builder.create<rt::ViewOp>(source.getLoc(), result, source, microBatch * stride, axes, strides);
 }
 
+/// The buffer of what ranks give to a collective. They find each other's by its place, which is the same for all of them; a rank's piece
+/// of what is whole is elsewhere on each.
+Value TableLowering::getOwn(Value value) {
+  Value buffer = buffers[value];
+  bool isElsewhere = false;
+  for (auto piece = buffer.getDefiningOp<rt::ViewOp>(); piece; piece = piece.getSource().getDefiningOp<rt::ViewOp>())
+    isElsewhere |= !piece.getAxes().empty();
+  if (!isElsewhere)
+    return buffer;
+  Value copy = makeSlot(value.getLoc(), value.getType(), "own piece");
+  runHelper(value.getLoc(), "copy_", buffer, copy);
+  return copy;
+}
+
 /// In place, if nobody reads the ranks' own parts later.
 void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
-  Value input = buffers[reduce.getValue()], output = input;
+  Value input = getOwn(reduce.getValue()), output = input;
   auto readsLater = [&](Operation *user) { return user != reduce && getEnd(user) > position[reduce]; };
   if (!isa<rt::SlotOp>(input.getDefiningOp()) || llvm::any_of(reduce.getValue().getUsers(), readsLater))
     output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
   builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
                                   reduce.getMicroBatchAttr());
-  if (!reduce.getAsync())
-    builder.create<rt::CompleteOp>(reduce.getLoc(), output, input);
-  buffers[reduce.getResult()] = output;
+  begin(reduce, input, output);
 }
 
 void TableLowering::lowerGather(pipe::AllGatherOp gather) {
-  Value output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
-  builder.create<rt::AllGatherOp>(gather.getLoc(), buffers[gather.getValue()], output, getAxes(gather.getAxes()),
-                                  gather.getMicroBatchAttr());
-  if (!gather.getAsync())
-    builder.create<rt::CompleteOp>(gather.getLoc(), output, buffers[gather.getValue()]);
-  buffers[gather.getResult()] = output;
+  Value input = getOwn(gather.getValue()), output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
+  builder.create<rt::AllGatherOp>(gather.getLoc(), input, output, getAxes(gather.getAxes()), gather.getMicroBatchAttr());
+  begin(gather, input, output);
+}
+
+/// A collective is under way, and complete at once if it is not async.
+void TableLowering::begin(Operation *collective, Value input, Value output) {
+  buffers[collective->getResult(0)] = output;
+  if (pipe::isAsync(collective))
+    given[collective] = input;
+  else
+    builder.create<rt::CompleteOp>(collective->getLoc(), output, input);
 }
 
 /// A row that runs a function of one call: `rt.copy` or `rt.zero`.
@@ -315,8 +336,8 @@ LogicalResult TableLowering::lower(Operation *row) {
   } else if (auto gather = dyn_cast<pipe::AllGatherOp>(row)) {
     lowerGather(gather);
   } else if (auto complete = dyn_cast<pipe::CompleteOp>(row)) {
-    Value output = buffers[complete.getValue()], input = buffers[complete.getValue().getDefiningOp()->getOperand(0)];
-    builder.create<rt::CompleteOp>(complete.getLoc(), output, input);
+    Value output = buffers[complete.getValue()];
+    builder.create<rt::CompleteOp>(complete.getLoc(), output, given[complete.getValue().getDefiningOp()]);
     buffers[complete.getResult()] = output;
   } else if (auto send = dyn_cast<pipe::SendOp>(row)) {
     builder.create<rt::SendOp>(send.getLoc(), buffers[send.getValue()], send.getTo(), send.getMicroBatchAttr());
