@@ -142,14 +142,13 @@ int runAsProcess(const galvatron_rt_image *images, const Options &options,
       session->join(slow ? static_cast<Transport &>(*slow) : *transport);
     session->announce(images);
     signal = session->run();
+    // A peer may still read this rank's arena.
+    session->meet();
   } catch (const std::exception &e) {
     if (transport)
       transport->fail(e.what());
     throw;
   }
-  // A peer may still read this rank's arena.
-  if (job.size() > 1)
-    job.meet();
   return signal;
 }
 
