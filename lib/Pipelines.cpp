@@ -63,6 +63,8 @@ static void addScheduledPasses(OpPassManager &pm) {
   pm.addPass(createPipeSplitPass());
   // Each call becomes a row per micro-batch, in the table of its stage.
   pm.addPass(createPipeSchedulePass());
+  // Ranks compute while they reduce.
+  pm.addPass(createPipeOverlapPass());
   // Rows fit together: every value is there when it is read, and no stages wait for each other.
   pm.addPass(createPipeVerifySchedulePass());
   pm.addPass(createVerifyScheduledPass());

@@ -5,7 +5,7 @@
   export-models.py extra   OUT [FAMILY...]    other architectures, one export each                  (test/Inputs/extra)
   export-models.py example OUT                a character-level GPT-2                               (examples/tiny-gpt2)
   export-models.py pages   OUT                two blocks of width 4                                 (examples/two-blocks)
-  export-models.py wide    OUT [BLOCKS]       two blocks as wide as GPT-2's smallest, no weights    (test/Inputs/wide-gpt2)
+  export-models.py wide    OUT [BLOCKS [WIDTH VOCABULARY]]   two blocks as wide as GPT-2's smallest, no weights    (test/Inputs/wide-gpt2)
   export-models.py list
 
 Made with torch 2.15.0, transformers 5.23.0, onnx 1.23.2, onnxscript 0.7.2 and safetensors; onnxruntime, where it is installed, checks that each
@@ -466,10 +466,10 @@ def export_pages(out):
     export(model, dict(input_ids=torch.zeros((2, 3), dtype=torch.long)), os.path.join(out, "model.onnx"), opset_version=23, external_data=False)
 
 
-def export_wide(out, blocks="2"):
+def export_wide(out, blocks="2", width="768", vocabulary="50257"):
     """For looking at code and at memory: what a model's blocks compile to does not depend on how many there are. The weights file is named, but not left there."""
     torch.manual_seed(0)
-    model = hf.GPT2LMHeadModel(hf.GPT2Config(n_layer=int(blocks), use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
+    model = hf.GPT2LMHeadModel(hf.GPT2Config(n_layer=int(blocks), n_embd=int(width), vocab_size=int(vocabulary), use_cache=False, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() < 2:

@@ -1,5 +1,7 @@
 """How lit finds and runs the tests in this folder."""
 import os
+import shutil
+import subprocess
 
 import lit.formats
 
@@ -27,5 +29,8 @@ config.substitutions.append(("%inputs", os.path.join(config.galvatron_source_dir
 config.substitutions.append(("%allocations", os.path.join(config.galvatron_build_dir, "test", "Runtime", "libgalvatron-allocations.so")))
 if config.sanitize:
     config.available_features.add("sanitizer")
+# A process may have a host's name of its own, so that mpirun takes this machine for two.
+if shutil.which("unshare") and subprocess.run(["unshare", "--uts", "true"], stderr=subprocess.DEVNULL).returncode == 0:
+    config.available_features.add("host-names")
 # A model written as text becomes one in bytes: %encode < model.txt > model.onnx
 config.substitutions.append(("%encode", "protoc --encode=onnx.ModelProto -I " + os.path.join(config.galvatron_build_dir, "onnx") + " onnx-ml.proto"))

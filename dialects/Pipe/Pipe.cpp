@@ -203,12 +203,28 @@ LogicalResult PieceOp::verifySymbolUses(SymbolTableCollection &symbols) {
                     (int64_t(getMicroBatch().value_or(0)) + 1) * *ranks - 1, "takes");
 }
 
+/// C3 of a reduction, C4 of a gather.
+static LogicalResult verifyAsync(Operation *row, bool isAsync) {
+  if (isAsync && !(row->hasOneUse() && isa<CompleteOp>(*row->user_begin())))
+    return row->emitOpError("is async, and its result has other users than one pipe.complete");
+  return success();
+}
+
+LogicalResult CompleteOp::verify() {
+  Operation *maker = getValue().getDefiningOp();
+  auto reduce = dyn_cast_if_present<AllReduceOp>(maker);
+  auto gather = dyn_cast_if_present<AllGatherOp>(maker);
+  if (!(reduce && reduce.getAsync()) && !(gather && gather.getAsync())) // C1
+    return emitOpError("waits for a value that no collective makes that is async");
+  return success();
+}
+
 LogicalResult AllReduceOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (failed(countRanks(*this, symbols, getMeshAttr(), getAxesAttr()))) // C1
     return failure();
   if (cast<RankedTensorType>(getType()).getElementType().isInteger(1)) // C2
     return emitOpError("combines elements of type i1");
-  return success();
+  return verifyAsync(*this, getAsync()); // C3
 }
 
 LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -220,7 +236,7 @@ LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return failure();
   if (whole.getNumElements() != piece.getNumElements() * *ranks) // C2
     return emitOpError("makes a ") << whole << " of " << *ranks << " pieces of type " << piece;
-  return success();
+  return verifyAsync(*this, getAsync()); // C4
 }
 
 LogicalResult PlaceOp::verify() {

@@ -31,6 +31,9 @@ mlir::LogicalResult verifyAccumulates(mlir::Operation *function);
 /// The micro-batch that a row belongs to, if it has one.
 std::optional<int64_t> getMicroBatch(mlir::Operation *row);
 
+/// Whether a row begins a collective that a pipe.complete waits for.
+inline bool isAsync(mlir::Operation *row) { return row->getAttrOfType<mlir::UnitAttr>("async") != nullptr; }
+
 /// Whether an output is a number of the whole step, which every rank has, and no output of the model.
 inline bool isStepScalar(llvm::StringRef output) { return output == "loss" || output == "grad_norm"; }
 

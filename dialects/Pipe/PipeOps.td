@@ -216,7 +216,8 @@ def Pipe_PlaceOp : Pipe_Row<"place",
   let hasVerifier = 1;
 }
 
-// Collectives: what all ranks along some axes of the mesh make together. Pure, as in dist: all of them run this table.
+// Collectives: what all ranks along some axes of the mesh make together. Pure, as in dist: all of them run this table. One that is
+// `async` only begins: its result may be used from the pipe.complete on that waits for it, and its operand stays as it is until then.
 
 def Pipe_AllReduceOp : Pipe_SymbolRow<"all_reduce", [Pure, AllTypesMatch<["value", "result"]>]> {
   let summary = "combines the partial results of all ranks along the axes; each gets the whole";
@@ -225,13 +226,15 @@ def Pipe_AllReduceOp : Pipe_SymbolRow<"all_reduce", [Pure, AllTypesMatch<["value
     %g = pipe.all_reduce sum %part over @mesh ["a"] : tensor<64x64xf32>
     %y = pipe.all_reduce sum %part over @mesh ["b"] micro_batch(0) : tensor<4x32x64xf32>
     ```
-    C1: the mesh has the axes, none of which is time or of stages. C2: the elements are numbers.
+    C1: the mesh has the axes, none of which is time or of stages. C2: the elements are numbers. C3: the one user of a result that is
+    `async` is a `pipe.complete`.
   }];
-  let arguments = (ins Pipe_MonoidAttr:$monoid, Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
+  let arguments = (ins UnitAttr:$async, Pipe_MonoidAttr:$monoid, Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
                        OptionalAttr<Pipe_MicroBatch>:$micro_batch);
   let results = (outs Pipe_Tensor:$result);
   let assemblyFormat = [{
-    custom<Monoid>($monoid) $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value)
+    (`async` $async^)? custom<Monoid>($monoid) $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict
+    `:` type($value)
   }];
 }
 
@@ -244,14 +247,33 @@ def Pipe_AllGatherOp : Pipe_SymbolRow<"all_gather", [Pure]> {
     %all = pipe.all_gather %mine over @mesh ["a"] micro_batch(0) : tensor<4x32xf32> -> tensor<8x32xf32>
     ```
     C1: the mesh has the axes, none of which is time or of stages. C2: the types differ in one dimension, by their sizes. C3: dimensions before
-    it have size one.
+    it have size one. C4: the one user of a result that is `async` is a `pipe.complete`.
   }];
-  let arguments = (ins Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
+  let arguments = (ins UnitAttr:$async, Pipe_Tensor:$value, FlatSymbolRefAttr:$mesh, StrArrayAttr:$axes,
                        OptionalAttr<Pipe_MicroBatch>:$micro_batch);
   let results = (outs Pipe_Tensor:$result);
   let assemblyFormat = [{
-    $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict `:` type($value) `->` type($result)
+    (`async` $async^)? $value `over` $mesh $axes (`micro_batch` `(` $micro_batch^ `)`)? attr-dict
+    `:` type($value) `->` type($result)
   }];
+}
+
+def Pipe_CompleteOp : Pipe_Row<"complete", [Pure, AllTypesMatch<["value", "result"]>]> {
+  let summary = "waits for a collective that is async";
+  let description = [{
+    The result is the value itself.
+
+    ```mlir
+    %g0 = pipe.all_reduce async sum %part over @mesh ["a"] : tensor<64x64xf32>
+    %h:2 = pipe.run @block.backward(%x, %w, %d) backward(1) micro_batch(0) : ...
+    %g = pipe.complete %g0 : tensor<64x64xf32>
+    ```
+    C1: the value is what a collective that is `async` makes.
+  }];
+  let arguments = (ins Pipe_Tensor:$value);
+  let results = (outs Pipe_Tensor:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+  let hasVerifier = 1;
 }
 
 // Messages between stages: each rank of one talks to the rank with the same place in the other.

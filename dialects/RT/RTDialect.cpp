@@ -353,6 +353,23 @@ LogicalResult AllGatherOp::verify() {
   return success();
 }
 
+Operation *CompleteOp::getCollective() {
+  for (Operation *row = (*this)->getPrevNode(); row; row = row->getPrevNode()) {
+    auto reduce = dyn_cast<AllReduceOp>(row);
+    auto gather = dyn_cast<AllGatherOp>(row);
+    if ((reduce && reduce.getOutput() == getOutput()) || (gather && gather.getOutput() == getOutput()))
+      return row;
+  }
+  return nullptr;
+}
+
+LogicalResult CompleteOp::verify() {
+  Operation *collective = getCollective();
+  if (!collective || collective->getOperand(0) != getInput()) // C1
+    return emitOpError("waits for a collective of these buffers, but no row before it begins one");
+  return success();
+}
+
 void TableOp::build(OpBuilder &builder, OperationState &state, Mode mode) {
   state.addAttribute(getModeAttrName(state.name), ModeAttr::get(builder.getContext(), mode));
   state.addRegion()->emplaceBlock();

@@ -315,9 +315,9 @@ def RT_MonoidAttr : Attr<CPred<"::llvm::isa<::galvatron::dist::MonoidAttr>($_sel
 }
 
 def RT_AllReduceOp : RT_Op<"all_reduce", [HasParent<"TableOp">]> {
-  let summary = "a row: the ranks along some axes combine what each of them has";
+  let summary = "a row: the ranks along some axes begin to combine what each of them has";
   let description = [{
-    Both buffers may be the same.
+    Both buffers may be the same. Until the `rt.complete` of the output they belong to the collective.
 
     ```mlir
     rt.all_reduce sum %g into %g axes [0] : <64x64xf32>, <64x64xf32>
@@ -333,8 +333,10 @@ def RT_AllReduceOp : RT_Op<"all_reduce", [HasParent<"TableOp">]> {
 }
 
 def RT_AllGatherOp : RT_Op<"all_gather", [HasParent<"TableOp">]> {
-  let summary = "a row: the ranks along some axes each get the pieces of all of them, one after the other";
+  let summary = "a row: the ranks along some axes begin to get the pieces of all of them, one after the other";
   let description = [{
+    Until the `rt.complete` of the output both buffers belong to the collective.
+
     ```mlir
     rt.all_gather %piece into %whole axes [0] : <4x64xf32>, <8x64xf32>
     ```
@@ -345,6 +347,23 @@ def RT_AllGatherOp : RT_Op<"all_gather", [HasParent<"TableOp">]> {
     $input `into` $output `axes` $axes (`micro_batch` $micro_batch^)? attr-dict `:` type($input) `,` type($output)
   }];
   let hasVerifier = 1;
+}
+
+def RT_CompleteOp : RT_Op<"complete", [HasParent<"TableOp">]> {
+  let summary = "a row: waits until a collective is done";
+  let description = [{
+    ```mlir
+    rt.complete %g of %part : <64x64xf32>, <64x64xf32>
+    ```
+    C1: the last row before it that begins a collective into the output reads the input.
+  }];
+  let arguments = (ins RT_BufferType:$output, RT_BufferType:$input);
+  let assemblyFormat = "$output `of` $input attr-dict `:` type($output) `,` type($input)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The row that begins what this one waits for.
+    ::mlir::Operation *getCollective();
+  }];
 }
 
 class RT_MessageOp<string mnemonic> : RT_Op<mnemonic, [HasParent<"TableOp">]> {

@@ -33,6 +33,7 @@ public:
   LogicalResult run();
 
 private:
+  int64_t getEnd(Operation *user);
   void findLastUses();
   LogicalResult lower(Operation *row);
   LogicalResult lowerRun(pipe::RunOp run);
@@ -45,6 +46,7 @@ private:
   void lowerReduce(pipe::AllReduceOp reduce);
   void lowerGather(pipe::AllGatherOp gather);
   Value getOwn(Value value);
+  void begin(Operation *collective, Value input, Value output);
   void runHelper(Location loc, StringRef kind, ValueRange inputs, Value output);
   bool mayWriteOver(pipe::RunOp run, int64_t input, int64_t output);
   Value placeResult(pipe::RunOp run, OpResult result);
@@ -53,6 +55,7 @@ private:
   Program &program;
   OpBuilder builder;
   llvm::DenseMap<Value, Value> buffers;
+  llvm::DenseMap<Operation *, Value> given; // what ranks give to a collective that is under way
   llvm::DenseMap<Value, int64_t> lastUse; // of the value and its pieces; rows count from 0
   llvm::DenseMap<Operation *, int64_t> position;
   llvm::DenseMap<Value, int64_t> homeLastUse; // of parameters: all values read from the home
@@ -70,6 +73,14 @@ private:
 
 static rt::BufferType bufferType(Type type) { return rt::BufferType::get(cast<RankedTensorType>(type)); }
 
+/// When a row no longer needs the memory of what it reads. That of a value is that of its pieces, and of the value that is complete; a
+/// collective needs its operand until then.
+int64_t TableLowering::getEnd(Operation *user) {
+  if (isa<pipe::PieceOp, pipe::CompleteOp>(user))
+    return lastUse[user->getResult(0)];
+  return position[pipe::isAsync(user) ? *user->user_begin() : user];
+}
+
 void TableLowering::findLastUses() {
   int64_t index = 0;
   for (Operation &row : table.getRows().front())
@@ -79,7 +90,7 @@ void TableLowering::findLastUses() {
       int64_t &last = lastUse[result];
       last = position[&row];
       for (Operation *user : result.getUsers())
-        last = std::max(last, isa<pipe::PieceOp>(user) ? lastUse[user->getResult(0)] : position[user]);
+        last = std::max(last, getEnd(user));
     }
   for (auto parameter : table.getRows().front().getOps<pipe::ParameterOp>()) {
     int64_t &last = homeLastUse.try_emplace(program.parameters[parameter.getParameter()].getResult(), -1).first->second;
@@ -145,18 +156,27 @@ Value TableLowering::getOwn(Value value) {
 /// In place, if nobody reads the ranks' own parts later.
 void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
   Value input = getOwn(reduce.getValue()), output = input;
-  if (!isa<rt::SlotOp>(input.getDefiningOp()) || lastUse[reduce.getValue()] > position[reduce])
+  auto readsLater = [&](Operation *user) { return user != reduce && getEnd(user) > position[reduce]; };
+  if (!isa<rt::SlotOp>(input.getDefiningOp()) || llvm::any_of(reduce.getValue().getUsers(), readsLater))
     output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
   builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
                                   reduce.getMicroBatchAttr());
-  buffers[reduce.getResult()] = output;
+  begin(reduce, input, output);
 }
 
 void TableLowering::lowerGather(pipe::AllGatherOp gather) {
-  Value output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
-  builder.create<rt::AllGatherOp>(gather.getLoc(), getOwn(gather.getValue()), output, getAxes(gather.getAxes()),
-                                  gather.getMicroBatchAttr());
-  buffers[gather.getResult()] = output;
+  Value input = getOwn(gather.getValue()), output = makeSlot(gather.getLoc(), gather.getType(), "all_gather");
+  builder.create<rt::AllGatherOp>(gather.getLoc(), input, output, getAxes(gather.getAxes()), gather.getMicroBatchAttr());
+  begin(gather, input, output);
+}
+
+/// A collective is under way, and complete at once if it is not async.
+void TableLowering::begin(Operation *collective, Value input, Value output) {
+  buffers[collective->getResult(0)] = output;
+  if (pipe::isAsync(collective))
+    given[collective] = input;
+  else
+    builder.create<rt::CompleteOp>(collective->getLoc(), output, input);
 }
 
 /// A row that runs a function of one call: `rt.copy` or `rt.zero`.
@@ -315,6 +335,10 @@ LogicalResult TableLowering::lower(Operation *row) {
     lowerReduce(reduce);
   } else if (auto gather = dyn_cast<pipe::AllGatherOp>(row)) {
     lowerGather(gather);
+  } else if (auto complete = dyn_cast<pipe::CompleteOp>(row)) {
+    Value output = buffers[complete.getValue()];
+    builder.create<rt::CompleteOp>(complete.getLoc(), output, given[complete.getValue().getDefiningOp()]);
+    buffers[complete.getResult()] = output;
   } else if (auto send = dyn_cast<pipe::SendOp>(row)) {
     builder.create<rt::SendOp>(send.getLoc(), buffers[send.getValue()], send.getTo(), send.getMicroBatchAttr());
   } else if (auto wait = dyn_cast<pipe::WaitOp>(row)) {

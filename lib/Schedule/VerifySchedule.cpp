@@ -213,11 +213,8 @@ void TableVerifier::verifyMicroBatches() {
     for (OpOperand &use : row.getOpOperands()) {
       Operation *maker = use.get().getDefiningOp();
       // A rank's piece is of the micro-batch that its value is of.
-      while (auto piece = dyn_cast_if_present<pipe::PieceOp>(maker)) {
-        if (piece.getMicroBatch())
-          break;
-        maker = piece.getValue().getDefiningOp();
-      }
+      while (isa_and_nonnull<pipe::PieceOp, pipe::CompleteOp>(maker) && !pipe::getMicroBatch(maker))
+        maker = maker->getOperand(0).getDefiningOp();
       std::optional<int64_t> other = maker ? pipe::getMicroBatch(maker) : std::nullopt;
       auto place = dyn_cast<pipe::PlaceOp>(row);
       if (other && *other != *own && !running.contains(use.getOperandNumber()) && !(place && use.get() == place.getWhole()))

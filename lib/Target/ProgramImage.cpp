@@ -380,6 +380,12 @@ void ImageBuilder::addTable(rt::TableOp table, std::vector<galvatron_rt_row_reco
     } else if (auto gather = dyn_cast<rt::AllGatherOp>(op)) {
       addCollective(GALVATRON_RT_ACTION_ALL_GATHER, gather.getInput(), gather.getOutput(), gather.getAxes(), gather.getMicroBatchAttr(),
                     -1, rows);
+    } else if (auto complete = dyn_cast<rt::CompleteOp>(op)) {
+      int64_t first = args.size();
+      addArg(complete.getOutput(), GALVATRON_RT_ACCESS_WRITE);
+      auto axes = complete.getCollective()->getAttrOfType<DenseI64ArrayAttr>("axes");
+      rows.push_back({GALVATRON_RT_ACTION_COMPLETE, -1, -1, first, 1, -1, -1, addString(getBufferName(complete.getInput())),
+                      getGroup(axes), -1, -1});
     } else if (auto send = dyn_cast<rt::SendOp>(op)) {
       addMessage(GALVATRON_RT_ACTION_SEND, send.getValue(), send.getPeer(), send.getMicroBatchAttr(), rows);
     } else if (auto wait = dyn_cast<rt::WaitSentOp>(op)) {

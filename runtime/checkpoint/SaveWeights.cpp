@@ -125,9 +125,9 @@ void WeightsSaver::flush(bool isShared, int64_t bytes) {
   if (isShared && isHelper) {
     int64_t words = (bytes + 7) / 8;
     std::memset(buffer + bytes, 0, static_cast<size_t>(words * 8 - bytes));
-    context.communicators[static_cast<size_t>(context.image.config().staging_group)]->allReduce(
-        {"a saved tensor", "the ranks that share it"}, buffer, buffer, words, GALVATRON_RT_I64,
-        GALVATRON_RT_MONOID_SUM);
+    context.communicators[static_cast<size_t>(context.image.config().staging_group)]->run(
+        Collective::allReduce({"a saved tensor", "the ranks that share it"}, buffer, buffer, words,
+                              GALVATRON_RT_I64, GALVATRON_RT_MONOID_SUM));
   }
   if (writer)
     writer->write(buffer, bytes);

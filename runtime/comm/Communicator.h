@@ -1,8 +1,9 @@
 // Communicator.h: what a transport implements: the collectives that ranks make together.
 //
-// All members of a group call the same collective in the same order (the compiler sees to that). A
-// call returns when this rank's result is whole and its operand may be overwritten; an Error names
-// the collective and what became of it. Results are the same bits on every member, and every time.
+// All members of a group start the same collectives in the same order (the compiler sees to that).
+// A collective is started, and completed later: in between this rank goes on, its operand stays as it
+// is and its result belongs to the collective. An Error names the collective and what became of it.
+// Results are the same bits on every member, and every time.
 #ifndef GALVATRON_RT_COMM_COMMUNICATOR_H
 #define GALVATRON_RT_COMM_COMMUNICATOR_H
 
@@ -31,17 +32,45 @@ struct CollectiveName {
   const char *axes;  // of the mesh
 };
 
+/// One collective, as one member calls it.
+struct Collective {
+  enum class Kind { AllReduce, AllGather };
+
+  /// out = in of all members, combined in their order. `in` and `out` have `count` elements of
+  /// `dtype` (f32 or i64) and are the same memory or do not overlap.
+  static Collective allReduce(CollectiveName name, const void *in, void *out, int64_t count,
+                              int64_t dtype, int64_t monoid) {
+    return {Kind::AllReduce, name, in, out, count, dtype, monoid};
+  }
+  /// out = in of all members, one after the other, `bytes` each. The two do not overlap.
+  static Collective allGather(CollectiveName name, const void *in, void *out, int64_t bytes) {
+    return {Kind::AllGather, name, in, out, bytes, -1, -1};
+  }
+
+  const char *what() const { return kind == Kind::AllReduce ? "all-reduce" : "all-gather"; }
+
+  Kind kind;
+  CollectiveName name;
+  const void *in;
+  void *out;
+  int64_t count; // elements that are reduced, or bytes that are gathered of each
+  int64_t dtype, monoid;
+};
+
 /// The members of one group, as one of them sees it.
 class Communicator {
 public:
   virtual ~Communicator() = default;
 
-  /// out = in of all members, combined in their order. `in` and `out` have `count` elements of
-  /// `dtype` (f32 or i64) and are the same memory or do not overlap.
-  virtual void allReduce(CollectiveName name, const void *in, void *out, int64_t count,
-                         int64_t dtype, int64_t monoid) = 0;
-  /// out = in of all members, one after the other, `bytes` each. The two do not overlap.
-  virtual void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) = 0;
+  /// Begins, and does not wait.
+  virtual void start(const Collective &collective) = 0;
+  /// Waits until the collective that was started with this result is done: the result is whole, and
+  /// its operand may be overwritten. In any order.
+  virtual void complete(const void *out) = 0;
+  void run(const Collective &collective) {
+    start(collective);
+    complete(collective.out);
+  }
   /// The largest `value` of all members. Also how they wait for each other.
   virtual int64_t largest(CollectiveName name, int64_t value) = 0;
 };
@@ -71,6 +100,8 @@ public:
                                                 const std::vector<int64_t> &members) = 0;
   /// The messages between this rank and `peer`, which is in stage `stage`.
   virtual std::unique_ptr<Channel> open(int64_t peer, int64_t stage) = 0;
+  /// Gets on with what was started, without waiting. Called often, as nobody else does it.
+  virtual void progress() = 0;
   /// Lets the others end: this rank has failed.
   virtual void fail(const std::string &message) = 0;
 };

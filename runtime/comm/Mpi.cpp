@@ -37,16 +37,24 @@ MPI_Op toMpiOp(int64_t monoid) {
   __builtin_unreachable();
 }
 
-/// Looks at a request until it is done. Throws what `late` throws after `timeout` seconds.
-template <typename Late> void await(MPI_Request &request, double timeout, Late late) {
-  double deadline = secondsNow() + timeout;
+/// Looks at a request until it is done. Calls `waits` once, if that takes a tenth of the `timeout`; throws
+/// what `late` throws when it is over.
+template <typename Waits, typename Late>
+void await(MPI_Request &request, double timeout, Waits waits, Late late) {
+  double begin = secondsNow();
   constexpr long longest = 500000; // nanoseconds
   long pause = 0;
+  bool isLong = false;
   for (int done = 0;;) {
     MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     if (done)
       return;
-    if (secondsNow() > deadline)
+    double passed = secondsNow() - begin;
+    if (passed > timeout / 10 && !isLong) {
+      isLong = true;
+      waits();
+    }
+    if (passed > timeout)
       late();
     timespec rest{0, pause};
     if (pause)
@@ -76,7 +84,7 @@ public:
 
   void waitSent(const char *name) override {
     for (MPI_Request &request : sent.front())
-      await(request, timeout, [&] {
+      await(request, timeout, [] {}, [&] {
         fail("rank ", peer, " did not receive '", name, "' within ", timeout, " seconds");
       });
     sent.pop_front();
@@ -87,7 +95,7 @@ public:
       MPI_Request request;
       MPI_Irecv(static_cast<char *>(data) + first, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD,
                 &request);
-      await(request, timeout, [&] {
+      await(request, timeout, [] {}, [&] {
         fail("rank ", peer, " did not send '", name, "' within ", timeout, " seconds");
       });
     });
@@ -99,66 +107,138 @@ private:
   std::deque<std::vector<MPI_Request>> sent; // that nobody has waited for
 };
 
+} // namespace
+
 class MpiCommunicator : public Communicator {
 public:
-  MpiCommunicator(MPI_Comm comm, double timeout) : comm(comm), timeout(timeout) {}
-  ~MpiCommunicator() override { MPI_Comm_free(&comm); }
-
-  void allReduce(CollectiveName name, const void *in, void *out, int64_t count, int64_t dtype,
-                 int64_t monoid) override {
-    // MPI counts in int.
-    constexpr int64_t most = int64_t(1) << 30;
-    int64_t size = dtype == GALVATRON_RT_I64 ? 8 : 4;
-    for (int64_t first = 0; first < count; first += most) {
-      const char *from = static_cast<const char *>(in) + first * size;
-      char *to = static_cast<char *>(out) + first * size;
-      MPI_Request request;
-      MPI_Iallreduce(in == out ? MPI_IN_PLACE : from, to,
-                     static_cast<int>(std::min(most, count - first)), toMpiType(dtype),
-                     toMpiOp(monoid), comm, &request);
-      wait("all-reduce", name, request);
-    }
+  MpiCommunicator(MpiTransport &transport, MPI_Comm comm, const std::vector<int64_t> &members)
+      : transport(transport), comm(comm), members(members), heard(members.size(), 0) {
+    transport.communicators.push_back(this);
+  }
+  ~MpiCommunicator() override {
+    auto &all = transport.communicators;
+    all.erase(std::find(all.begin(), all.end(), this));
+    MPI_Comm_free(&comm);
   }
 
-  void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) override {
-    // In words of 64 bytes where they divide, as MPI counts in int.
-    MPI_Datatype type = MPI_BYTE;
-    int64_t count = bytes;
-    bool isWide = bytes % 64 == 0;
-    if (isWide) {
-      MPI_Type_contiguous(64, MPI_BYTE, &type);
-      MPI_Type_commit(&type);
-      count = bytes / 64;
-    }
-    MPI_Request request;
-    MPI_Iallgather(in, static_cast<int>(count), type, out, static_cast<int>(count), type, comm,
-                   &request);
-    wait("all-gather", name, request);
-    if (isWide)
-      MPI_Type_free(&type);
+  void start(const Collective &collective) override {
+    Underway &own = underway.emplace_back(Underway{collective, {}, ++started});
+    bool isReduce = collective.kind == Collective::Kind::AllReduce;
+    if (!isReduce)
+      return startGather(own);
+    int64_t size = collective.dtype == GALVATRON_RT_I64 ? 8 : 4;
+    forEachPart(collective.count, [&](int64_t first, int count) {
+      const char *from = static_cast<const char *>(collective.in) + first * size;
+      char *to = static_cast<char *>(collective.out) + first * size;
+      MPI_Iallreduce(collective.in == collective.out ? MPI_IN_PLACE : from, to, count,
+                     toMpiType(collective.dtype), toMpiOp(collective.monoid), comm,
+                     &own.requests.emplace_back());
+    });
+  }
+
+  void complete(const void *out) override {
+    auto found = std::find_if(underway.begin(), underway.end(), [&](const Underway &other) {
+      return other.collective.out == out;
+    });
+    for (MPI_Request &request : found->requests)
+      wait(found->collective.what(), found->collective.name, found->number, request);
+    underway.erase(found);
   }
 
   int64_t largest(CollectiveName name, int64_t value) override {
     MPI_Request request;
     MPI_Iallreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm, &request);
-    wait("agreement", name, request);
+    wait("agreement", name, ++started, request);
     return value;
   }
 
-private:
-  void wait(const char *what, CollectiveName name, MPI_Request &request) const {
-    await(request, timeout, [&] {
-      // untested: a collective that was given up leaves MPI, and the tests after it, undefined
-      fail("the ", what, " of '", name.value, "' over ", name.axes, " did not end within ", timeout,
-           " seconds");
-    });
+  /// MPI works while it is asked.
+  void advance() {
+    int done;
+    if (!underway.empty())
+      MPI_Testall(static_cast<int>(underway.front().requests.size()),
+                  underway.front().requests.data(), &done, MPI_STATUSES_IGNORE);
   }
 
-  MPI_Comm comm;
-  double timeout;
-};
+private:
+  struct Underway {
+    Collective collective;
+    std::vector<MPI_Request> requests;
+    int64_t number; // among those of the group, from 1
+  };
 
-} // namespace
+  /// In words of 64 bytes where they divide, as MPI counts in int.
+  void startGather(Underway &own) const {
+    const Collective &c = own.collective;
+    MPI_Datatype type = MPI_BYTE;
+    int64_t count = c.count;
+    bool isWide = c.count % 64 == 0;
+    if (isWide) {
+      MPI_Type_contiguous(64, MPI_BYTE, &type);
+      MPI_Type_commit(&type);
+      count = c.count / 64;
+    }
+    MPI_Iallgather(c.in, static_cast<int>(count), type, c.out, static_cast<int>(count), type, comm,
+                   &own.requests.emplace_back());
+    if (isWide)
+      MPI_Type_free(&type); // when the collective is done
+  }
+
+  void wait(const char *what, CollectiveName name, int64_t number, MPI_Request &request) {
+    await(request, transport.timeout, [&] { tellThatThisWaits(); },
+          [&] {
+            // untested: a collective that was given up leaves MPI, and the tests after it, undefined
+            fail(whoIsMissing(number), " the ", what, " of '", name.value, "' over ", name.axes, " within ",
+                 transport.timeout, " seconds");
+          });
+  }
+
+  /// MPI does not say who is missing. So members that have waited for long say how far they have come.
+  void tellThatThisWaits() {
+    int own = 0;
+    MPI_Comm_rank(comm, &own);
+    int64_t &word = told.emplace_back(started);
+    for (int other = 0, count = static_cast<int>(members.size()); other < count; ++other) {
+      MPI_Request request;
+      if (other != own) {
+        MPI_Isend(&word, 1, MPI_INT64_T, other, 0, comm, &request);
+        MPI_Request_free(&request);
+      }
+    }
+    heard[static_cast<size_t>(own)] = started;
+  }
+
+  /// "rank 2 did not come to", of those who have not said that they have come to collective `number`.
+  std::string whoIsMissing(int64_t number) {
+    for (;;) {
+      int isThere = 0;
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, 0, comm, &isThere, &status);
+      if (!isThere)
+        break;
+      int64_t word = 0;
+      MPI_Recv(&word, 1, MPI_INT64_T, status.MPI_SOURCE, 0, comm, MPI_STATUS_IGNORE);
+      heard[static_cast<size_t>(status.MPI_SOURCE)] = word;
+    }
+    std::string missing;
+    int64_t count = 0;
+    for (size_t i = 0; i < members.size(); ++i)
+      if (heard[i] < number) {
+        missing += concat(count++ ? ", " : "", members[i]);
+      }
+    return count == 0   ? "not all ranks ended"
+           : count == 1 ? concat("rank ", missing, " did not come to")
+                        : concat("ranks ", missing, " did not come to");
+  }
+
+  MpiTransport &transport;
+  MPI_Comm comm;
+  std::vector<int64_t> members;
+  std::deque<Underway> underway;
+  int64_t started = 0;        // collectives
+  std::deque<int64_t> told;   // to others; as MPI may still read them, they stay
+  std::vector<int64_t> heard; // how far each member has said it has come
+};
 
 int64_t MpiTransport::rank() const {
   int rank = 0;
@@ -170,13 +250,19 @@ std::unique_ptr<Communicator> MpiTransport::connect(int64_t, const std::vector<i
   MPI_Comm comm;
   int64_t own = std::find(members.begin(), members.end(), rank()) - members.begin();
   MPI_Comm_split(MPI_COMM_WORLD, static_cast<int>(members.front()), static_cast<int>(own), &comm);
-  return std::make_unique<MpiCommunicator>(comm, timeout);
+  return std::make_unique<MpiCommunicator>(*this, comm, members);
 }
 
 std::unique_ptr<Channel> MpiTransport::open(int64_t peer, int64_t) {
   return std::make_unique<MpiChannel>(peer, timeout);
 }
 
-void MpiTransport::fail(const std::string &) { MPI_Abort(MPI_COMM_WORLD, 1); }
+void MpiTransport::progress() {
+  for (MpiCommunicator *communicator : communicators)
+    communicator->advance();
+}
+
+/// mpirun ends the others when this one ends, which says before what has happened. MPI_Abort would not let it.
+void MpiTransport::fail(const std::string &) {}
 
 } // namespace galvatron_rt

@@ -6,6 +6,8 @@
 
 namespace galvatron_rt {
 
+class MpiCommunicator;
+
 /// The job that mpirun started. MPI must be initialised.
 class MpiTransport : public Transport {
 public:
@@ -16,10 +18,14 @@ public:
   std::unique_ptr<Communicator> connect(int64_t group,
                                         const std::vector<int64_t> &members) override;
   std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override;
+  void progress() override;
   void fail(const std::string &message) override;
 
 private:
+  friend class MpiCommunicator;
+
   double timeout;
+  std::vector<MpiCommunicator *> communicators;
 };
 
 } // namespace galvatron_rt

@@ -31,14 +31,16 @@ public:
                      : std::make_unique<Arena>(ranks[0].process, ranks[0].block,
                                                SharedBlock::bytes(sizes));
     std::vector<char *> data;
+    std::vector<int64_t> processes;
     for (int64_t i = 0; i < count; ++i) {
       const Introduction &other = ranks[static_cast<size_t>(i)];
       if (i != rank)
         arenas.push_back(std::make_unique<Arena>(other.process, other.arena, other.arenaBytes));
       data.push_back(i == rank ? own.data() : arenas.back()->data());
+      processes.push_back(other.process);
     }
     shared = std::make_unique<SharedMemoryTransport>(
-        *reinterpret_cast<SharedBlock *>(block->data()), sizes, rank, data, timeout);
+        *reinterpret_cast<SharedBlock *>(block->data()), sizes, rank, data, processes, timeout);
   }
 
   int64_t rank() const override { return shared->rank(); }
@@ -49,6 +51,7 @@ public:
   std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override {
     return shared->open(peer, stage);
   }
+  void progress() override { shared->progress(); }
   void fail(const std::string &message) override { shared->fail(message); }
 
 private:

@@ -7,7 +7,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,30 +49,8 @@ template <typename T> void combine(T *into, const T *other, int64_t count, int64
   __builtin_unreachable();
 }
 
-/// Returns when the counter has come to `wanted`. Throws what `late` throws after `timeout` seconds.
-template <typename Late>
-void awaitCount(SharedBlock &block, std::atomic<uint32_t> &counter, uint32_t wanted, double timeout,
-                Late late) {
-  // Long enough for a peer that comes at the same time, too short to hold a core that it needs.
-  constexpr int spins = 200;
-  constexpr double slice = 0.1; // seconds between looks at whether somebody has failed
-  double deadline = secondsNow() + timeout;
-  for (int spin = 0;; ++spin) {
-    uint32_t value = counter.load(std::memory_order_acquire);
-    if (static_cast<int32_t>(value - wanted) >= 0)
-      return;
-    if (block.failed())
-      throw PeerError(block.failure());
-    if (spin < spins) {
-      __builtin_ia32_pause();
-      continue;
-    }
-    double left = deadline - secondsNow();
-    if (left <= 0)
-      late();
-    sleepWhile(counter, value, std::min(slice, left));
-  }
-}
+/// Whether a counter, which may have wrapped, has come to a number.
+bool isAt(uint32_t value, uint32_t wanted) { return static_cast<int32_t>(value - wanted) >= 0; }
 
 /// Makes it count one more, for whoever waits for that.
 void countUp(std::atomic<uint32_t> &counter) {
@@ -77,57 +58,126 @@ void countUp(std::atomic<uint32_t> &counter) {
   wakeAll(counter);
 }
 
+} // namespace
+
 class SharedMemoryCommunicator : public Communicator {
 public:
-  SharedMemoryCommunicator(SharedBlock &block, int64_t group, const BlockSizes &sizes,
-                           const std::vector<int64_t> &members, int64_t rank,
-                           const std::vector<char *> &arenas, double timeout)
-      : block(block), group(group), sizes(sizes), members(members), arena(arenas[rank]),
-        timeout(timeout) {
+  SharedMemoryCommunicator(SharedMemoryTransport &transport, int64_t group,
+                           const std::vector<int64_t> &members)
+      : transport(transport), group(group), members(members),
+        arena(transport.arenas[static_cast<size_t>(transport.own)]) {
     for (int64_t member : members)
-      peers.push_back(arenas[member]);
-    index = std::find(members.begin(), members.end(), rank) - members.begin();
+      peers.push_back(transport.arenas[static_cast<size_t>(member)]);
+    index = std::find(members.begin(), members.end(), transport.own) - members.begin();
+    transport.communicators.push_back(this);
+  }
+  ~SharedMemoryCommunicator() override {
+    auto &all = transport.communicators;
+    all.erase(std::find(all.begin(), all.end(), this));
+    transport.unfinished -= static_cast<int64_t>(unfinished.size());
   }
 
-  void allReduce(CollectiveName name, const void *in, void *out, int64_t count, int64_t dtype,
-                 int64_t monoid) override {
-    meet("all-reduce", name);
-    if (dtype == GALVATRON_RT_I64)
-      reduceShare(static_cast<const int64_t *>(in), static_cast<int64_t *>(out), count, monoid);
-    else
-      reduceShare(static_cast<const float *>(in), static_cast<float *>(out), count, monoid);
-    meet("all-reduce", name);
+  void start(const Collective &collective) override {
+    start({collective.what(), collective.name, collective.out,
+           [this, collective] { doShare(collective); }});
   }
 
-  void allGather(CollectiveName name, const void *in, void *out, int64_t bytes) override {
-    meet("all-gather", name);
-    for (size_t i = 0; i < peers.size(); ++i)
-      std::memcpy(static_cast<char *>(out) + static_cast<int64_t>(i) * bytes, at(i, in),
-                  static_cast<size_t>(bytes));
-    meet("all-gather", name);
+  void complete(const void *out) override {
+    auto found = std::find_if(underway.begin(), underway.end(),
+                              [&](const Underway &other) { return other.out == out; });
+    complete(*found);
+    underway.erase(found);
   }
 
   int64_t largest(CollectiveName name, int64_t value) override {
-    int64_t own = members[static_cast<size_t>(index)];
-    uint32_t meeting = block.meetings(sizes, group, own).load(std::memory_order_relaxed) + 1;
-    block.word(sizes, group, own, meeting).store(value, std::memory_order_relaxed);
-    meet("agreement", name);
-    for (int64_t member : members)
-      value = std::max(value, block.word(sizes, group, member, meeting).load(std::memory_order_relaxed));
-    return value;
+    word(transport.own).store(value, std::memory_order_relaxed);
+    int64_t all = value;
+    complete(start({"agreement", name, nullptr, [this, &all] {
+      for (int64_t member : members)
+        all = std::max(all, word(member).load(std::memory_order_relaxed));
+    }}));
+    underway.pop_back();
+    return all;
+  }
+
+  /// Does this rank's shares of what all members have started.
+  void advance() {
+    while (!unfinished.empty() && haveAllStarted(done().load(std::memory_order_relaxed) + 1)) {
+      unfinished.front()();
+      unfinished.pop_front();
+      --transport.unfinished;
+      countUp(done());
+    }
   }
 
 private:
+  /// What was started and not completed yet.
+  struct Underway {
+    const char *what;
+    CollectiveName name;
+    const void *out;
+    std::function<void()> share; // until it is started
+    uint32_t number = 0;         // among those of the group, from 1
+  };
+
+  Underway &start(Underway collective) {
+    std::atomic<uint32_t> &own = started(transport.own);
+    unfinished.push_back(std::move(collective.share));
+    ++transport.unfinished;
+    collective.number = own.load(std::memory_order_relaxed) + 1;
+    countUp(own);
+    return underway.emplace_back(std::move(collective));
+  }
+
+  void complete(const Underway &collective) {
+    for (int64_t member : members)
+      transport.await(started(member), collective.number, member,
+                      [&] { return missing("come to", collective); });
+    advance();
+    for (int64_t member : members)
+      transport.await(transport.block.done(transport.sizes, group, member), collective.number, member,
+                      [&] { return missing("do its part of", collective); });
+  }
+
+  static std::string missing(const char *verb, const Underway &collective) {
+    return concat(verb, " the ", collective.what, " of '", collective.name.value, "' over ",
+                  collective.name.axes);
+  }
+
+  std::atomic<uint32_t> &started(int64_t member) const {
+    return transport.block.started(transport.sizes, group, member);
+  }
+  std::atomic<uint32_t> &done() const {
+    return transport.block.done(transport.sizes, group, transport.own);
+  }
+  std::atomic<int64_t> &word(int64_t member) const {
+    return transport.block.word(transport.sizes, group, member);
+  }
+  bool haveAllStarted(uint32_t number) const {
+    return std::all_of(members.begin(), members.end(), [&](int64_t member) {
+      return isAt(started(member).load(std::memory_order_acquire), number);
+    });
+  }
+
   /// What `own`, in this rank's arena, is in that of member `i`.
   template <typename T> T *at(size_t i, T *own) const {
     return reinterpret_cast<T *>(peers[i] + (reinterpret_cast<const char *>(own) - arena));
   }
 
-  void meet(const char *what, CollectiveName name);
+  void doShare(const Collective &c) const {
+    if (c.kind == Collective::Kind::AllGather)
+      for (size_t i = 0; i < peers.size(); ++i)
+        std::memcpy(static_cast<char *>(c.out) + static_cast<int64_t>(i) * c.count, at(i, static_cast<const char *>(c.in)),
+                    static_cast<size_t>(c.count));
+    else if (c.dtype == GALVATRON_RT_I64)
+      reduceShare(static_cast<const int64_t *>(c.in), static_cast<int64_t *>(c.out), c.count, c.monoid);
+    else
+      reduceShare(static_cast<const float *>(c.in), static_cast<float *>(c.out), c.count, c.monoid);
+  }
 
   /// Combines this member's share of the elements, and gives them to all.
   template <typename T>
-  void reduceShare(const T *in, T *out, int64_t count, int64_t monoid) {
+  void reduceShare(const T *in, T *out, int64_t count, int64_t monoid) const {
     // Whole cache lines, so that no two members write one.
     constexpr int64_t line = 64 / sizeof(T), blockSize = 2048;
     int64_t lines = (count + line - 1) / line, n = static_cast<int64_t>(peers.size());
@@ -144,75 +194,59 @@ private:
     }
   }
 
-  SharedBlock &block;
+  SharedMemoryTransport &transport;
   int64_t group;
-  BlockSizes sizes;
   std::vector<int64_t> members;
   std::vector<char *> peers; // the members' arenas
   int64_t index;             // this rank's among the members
   char *arena;
-  double timeout;
+  std::deque<Underway> underway;
+  std::deque<std::function<void()>> unfinished; // shares, in the order of starting
 };
-
-/// Returns when all members have come as often as this one.
-void SharedMemoryCommunicator::meet(const char *what, CollectiveName name) {
-  std::atomic<uint32_t> &own = block.meetings(sizes, group, members[static_cast<size_t>(index)]);
-  countUp(own);
-  uint32_t meeting = own.load(std::memory_order_relaxed);
-  for (int64_t member : members)
-    awaitCount(block, block.meetings(sizes, group, member), meeting, timeout, [&] {
-      fail("rank ", member, " did not come to the ", what, " of '", name.value, "' over ",
-           name.axes, " within ", timeout, " seconds");
-    });
-}
 
 class SharedMemoryChannel : public Channel {
 public:
-  SharedMemoryChannel(SharedBlock &block, const BlockSizes &sizes, int64_t own, int64_t peer,
-                      int64_t stage, const std::vector<char *> &arenas, double timeout)
-      : block(block), sizes(sizes), own(own), peer(peer), stage(stage),
-        ownStage(own * sizes.stages / sizes.ranks), arena(arenas[static_cast<size_t>(own)]),
-        peerArena(arenas[static_cast<size_t>(peer)]), timeout(timeout) {}
+  SharedMemoryChannel(SharedMemoryTransport &transport, int64_t peer, int64_t stage)
+      : transport(transport), block(transport.block), sizes(transport.sizes), own(transport.own),
+        peer(peer), stage(stage), ownStage(own * sizes.stages / sizes.ranks),
+        arena(transport.arenas[static_cast<size_t>(own)]),
+        peerArena(transport.arenas[static_cast<size_t>(peer)]) {}
 
   void send(const char *name, const void *data, int64_t) override {
     std::atomic<uint32_t> &sent = block.sent(sizes, own, stage);
     uint32_t number = sent.load(std::memory_order_relaxed);
     if (static_cast<int64_t>(number - waited) >= sizes.maxSent)
       // untested: the compiler counts the messages of its tables
-      fail("'", name, "' is one message too many for rank ", peer);
+      galvatron_rt::fail("'", name, "' is one message too many for rank ", peer);
     block.place(sizes, own, stage, number) = static_cast<const char *>(data) - arena;
     countUp(sent);
   }
 
   void waitSent(const char *name) override {
-    awaitCount(block, block.received(sizes, own, stage), waited + 1, timeout, [&] {
-      fail("rank ", peer, " did not receive '", name, "' within ", timeout, " seconds");
-    });
+    transport.await(block.received(sizes, own, stage), waited + 1, peer,
+                    [&] { return concat("receive '", name, "'"); });
     ++waited;
   }
 
   void receive(const char *name, void *data, int64_t bytes) override {
     std::atomic<uint32_t> &received = block.received(sizes, peer, ownStage);
     uint32_t number = received.load(std::memory_order_relaxed);
-    awaitCount(block, block.sent(sizes, peer, ownStage), number + 1, timeout, [&] {
-      fail("rank ", peer, " did not send '", name, "' within ", timeout, " seconds");
-    });
+    transport.await(block.sent(sizes, peer, ownStage), number + 1, peer,
+                    [&] { return concat("send '", name, "'"); });
     std::memcpy(data, peerArena + block.place(sizes, peer, ownStage, number),
                 static_cast<size_t>(bytes));
     countUp(received);
   }
 
 private:
+  SharedMemoryTransport &transport;
   SharedBlock &block;
   BlockSizes sizes;
   int64_t own, peer;
   int64_t stage, ownStage; // of the peer, of this rank
   char *arena, *peerArena;
-  double timeout;
   uint32_t waited = 0; // messages
 };
-
-} // namespace
 
 size_t SharedBlock::bytes(const BlockSizes &sizes) {
   int64_t channels = sizes.ranks * sizes.stages;
@@ -234,17 +268,67 @@ std::string SharedBlock::failure() const { return concat("rank ", failedRank, " 
 
 SharedMemoryTransport::SharedMemoryTransport(SharedBlock &block, const BlockSizes &sizes,
                                              int64_t rank, std::vector<char *> arenas,
-                                             double timeout)
-    : block(block), sizes(sizes), own(rank), arenas(std::move(arenas)), timeout(timeout) {}
+                                             const std::vector<int64_t> &processes, double timeout)
+    : block(block), sizes(sizes), own(rank), arenas(std::move(arenas)), timeout(timeout) {
+  for (int64_t process : processes)
+    this->processes.push_back(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
+}
+
+SharedMemoryTransport::~SharedMemoryTransport() {
+  for (int process : processes)
+    if (process >= 0)
+      close(process);
+}
+
+/// Without such descriptors (Linux before 5.3) one that has ended is one that does not come.
+bool SharedMemoryTransport::hasEnded(int64_t rank) const {
+  int process = processes.empty() ? -1 : processes[static_cast<size_t>(rank)];
+  pollfd poll{process, POLLIN, 0};
+  return process >= 0 && ::poll(&poll, 1, 0) == 1;
+}
+
+template <typename Missing>
+void SharedMemoryTransport::await(std::atomic<uint32_t> &counter, uint32_t wanted, int64_t rank,
+                                  Missing missing) {
+  // Long enough for a peer that comes at the same time, too short to hold a core that it needs.
+  constexpr int spins = 200;
+  // Seconds between looks at whether somebody has failed, and at other things that may be to do: no
+  // counter that is not the one at hand wakes this rank.
+  constexpr double slice = 0.1, busySlice = 0.001;
+  double deadline = secondsNow() + timeout;
+  for (int spin = 0;; ++spin) {
+    uint32_t value = counter.load(std::memory_order_acquire);
+    if (isAt(value, wanted))
+      return;
+    if (block.failed())
+      throw PeerError(block.failure());
+    progress();
+    if (spin < spins) {
+      __builtin_ia32_pause();
+      continue;
+    }
+    double left = deadline - secondsNow();
+    if (hasEnded(rank) && !isAt(counter.load(std::memory_order_acquire), wanted))
+      galvatron_rt::fail("rank ", rank, " has ended and did not ", missing());
+    if (left <= 0)
+      galvatron_rt::fail("rank ", rank, " did not ", missing(), " within ", timeout, " seconds");
+    sleepWhile(counter, value, std::min(unfinished > 1 ? busySlice : slice, left));
+  }
+}
+
+void SharedMemoryTransport::progress() {
+  if (unfinished)
+    for (SharedMemoryCommunicator *communicator : communicators)
+      communicator->advance();
+}
 
 std::unique_ptr<Communicator>
 SharedMemoryTransport::connect(int64_t group, const std::vector<int64_t> &members) {
-  return std::make_unique<SharedMemoryCommunicator>(
-      block, group, sizes, members, own, arenas, timeout);
+  return std::make_unique<SharedMemoryCommunicator>(*this, group, members);
 }
 
 std::unique_ptr<Channel> SharedMemoryTransport::open(int64_t peer, int64_t stage) {
-  return std::make_unique<SharedMemoryChannel>(block, sizes, own, peer, stage, arenas, timeout);
+  return std::make_unique<SharedMemoryChannel>(*this, peer, stage);
 }
 
 } // namespace galvatron_rt

@@ -21,18 +21,19 @@ struct galvatron_rt_context {
   static int64_t groupCount(const galvatron_rt::Image &image) { return image.groups.size() + 1; }
 
   /// Connects this rank with those it makes collectives with.
-  void join(galvatron_rt::Transport &transport) {
+  void join(galvatron_rt::Transport &given) {
+    transport = &given;
     for (int64_t group = 0; group < image.groups.size(); ++group)
-      communicators.push_back(transport.connect(group, image.members(group, rank)));
+      communicators.push_back(given.connect(group, image.members(group, rank)));
     const galvatron_rt_config_record &config = image.config();
     for (int64_t stage = 0; stage < config.stages; ++stage)
       channels.push_back(
           stage == config.stage
               ? nullptr
-              : transport.open(rank + (stage - config.stage) * (config.ranks / config.stages), stage));
+              : given.open(rank + (stage - config.stage) * (config.ranks / config.stages), stage));
     std::vector<int64_t> all(static_cast<size_t>(image.config().ranks));
     std::iota(all.begin(), all.end(), 0);
-    everyone = transport.connect(image.groups.size(), all);
+    everyone = given.connect(image.groups.size(), all);
   }
 
   /// The largest `value` that a rank brings; all of them come. `what` is what they agree on.
@@ -54,6 +55,7 @@ struct galvatron_rt_context {
   int64_t rank;
   galvatron_rt::Arena arena;
   std::unique_ptr<galvatron_rt::Device> device;
+  galvatron_rt::Transport *transport = nullptr; // none if there is one rank
   std::vector<std::unique_ptr<galvatron_rt::Communicator>> communicators; // of each group
   std::vector<std::unique_ptr<galvatron_rt::Channel>> channels; // to each stage but its own
   std::unique_ptr<galvatron_rt::Communicator> everyone; // none if there is one rank

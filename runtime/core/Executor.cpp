@@ -6,13 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numeric>
 
 namespace galvatron_rt {
 
 Executor::Executor(galvatron_rt_context &context)
-    : context(context), seconds(context.image.functions.size(), 0),
-      calls(context.image.functions.size(), 0) {
+    : context(context), functions(context.image.functions.size()),
+      groups(context.image.groups.size()), stages(context.image.config().stages) {
   pointers.reserve(context.image.args.size());
   std::vector<int64_t> coordinates = context.image.coordinates(context.rank);
   for (const galvatron_rt_arg_record &arg : context.image.args)
@@ -22,11 +21,24 @@ Executor::Executor(galvatron_rt_context &context)
 void Executor::run(Span<galvatron_rt_row_record> rows, int64_t step) {
   context.step = step;
   for (const galvatron_rt_row_record &row : rows) {
+    if (context.transport)
+      context.transport->progress();
     runRow(row);
     if (context.failed)
       fail("step ", step, ": '", context.image.string(row.name), "': ", context.error);
-    if (trace && row.n_args)
+    // What is being reduced or gathered is whole when that is complete.
+    bool isStart = row.action == GALVATRON_RT_ACTION_ALL_REDUCE || row.action == GALVATRON_RT_ACTION_ALL_GATHER;
+    if (trace && row.n_args && !isStart)
       lookAt(row);
+  }
+}
+
+template <typename Work> void Executor::count(Spent &spent, Work work) {
+  double begin = timed ? secondsNow() : 0;
+  work();
+  if (timed) {
+    spent.seconds += secondsNow() - begin;
+    ++spent.calls;
   }
 }
 
@@ -34,13 +46,9 @@ void Executor::runRow(const galvatron_rt_row_record &row) {
   switch (static_cast<galvatron_rt_action>(row.action)) {
   case GALVATRON_RT_ACTION_RUN: {
     void *frame = row.frame < 0 ? nullptr : context.arena.data() + row.frame;
-    double begin = timed ? secondsNow() : 0;
-    context.image.function(row.function)(&context, pointers.data() + row.first_arg, frame);
-    if (timed) {
-      seconds[row.function] += secondsNow() - begin;
-      calls[row.function]++;
-    }
-    return;
+    return count(functions[static_cast<size_t>(row.function)], [&] {
+      context.image.function(row.function)(&context, pointers.data() + row.first_arg, frame);
+    });
   }
   case GALVATRON_RT_ACTION_PUBLISH_OUTPUT:
     if (publishOutput)
@@ -52,21 +60,23 @@ void Executor::runRow(const galvatron_rt_row_record &row) {
     return;
   case GALVATRON_RT_ACTION_ALL_REDUCE:
   case GALVATRON_RT_ACTION_ALL_GATHER:
-    runCollective(row);
-    return;
+    return start(row);
+  case GALVATRON_RT_ACTION_COMPLETE:
+    return count(groups[static_cast<size_t>(row.group)], [&] {
+      context.communicators[static_cast<size_t>(row.group)]->complete(pointers[static_cast<size_t>(row.first_arg)]);
+    });
   case GALVATRON_RT_ACTION_SEND:
   case GALVATRON_RT_ACTION_WAIT_SENT:
   case GALVATRON_RT_ACTION_RECEIVE:
-    runMessage(row);
-    return;
+    return count(stages[static_cast<size_t>(row.peer)], [&] { runMessage(row); });
   }
 }
 
 void Executor::runMessage(const galvatron_rt_row_record &row) {
   const galvatron_rt_arg_record &arg = context.image.args[row.first_arg];
   const char *name = context.image.string(arg.name);
-  void *data = pointers[row.first_arg];
-  Channel &channel = *context.channels[row.peer];
+  void *data = pointers[static_cast<size_t>(row.first_arg)];
+  Channel &channel = *context.channels[static_cast<size_t>(row.peer)];
   if (row.action == GALVATRON_RT_ACTION_SEND)
     channel.send(name, data, arg.bytes);
   else if (row.action == GALVATRON_RT_ACTION_WAIT_SENT)
@@ -75,18 +85,16 @@ void Executor::runMessage(const galvatron_rt_row_record &row) {
     channel.receive(name, data, arg.bytes);
 }
 
-void Executor::runCollective(const galvatron_rt_row_record &row) {
+void Executor::start(const galvatron_rt_row_record &row) {
   const Image &image = context.image;
   const galvatron_rt_arg_record &arg = image.args[row.first_arg];
-  const void *in = pointers[row.first_arg];
-  void *out = pointers[row.first_arg + 1];
+  const void *in = pointers[static_cast<size_t>(row.first_arg)];
+  void *out = pointers[static_cast<size_t>(row.first_arg) + 1];
   CollectiveName name{image.string(arg.name), image.string(image.groups[row.group].name)};
-  Communicator &communicator = *context.communicators[row.group];
-  if (row.action == GALVATRON_RT_ACTION_ALL_REDUCE)
-    communicator.allReduce(name, in, out, arg.bytes / elementBytes(arg.dtype), arg.dtype,
-                           row.monoid);
-  else
-    communicator.allGather(name, in, out, arg.bytes);
+  context.communicators[static_cast<size_t>(row.group)]->start(
+      row.action == GALVATRON_RT_ACTION_ALL_REDUCE
+          ? Collective::allReduce(name, in, out, arg.bytes / elementBytes(arg.dtype), arg.dtype, row.monoid)
+          : Collective::allGather(name, in, out, arg.bytes));
 }
 
 void Executor::lookAt(const galvatron_rt_row_record &row) {
@@ -117,21 +125,29 @@ void Executor::lookAt(const galvatron_rt_row_record &row) {
 }
 
 std::string Executor::profileText() const {
-  std::vector<size_t> order(seconds.size());
-  std::iota(order.begin(), order.end(), size_t(0));
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return seconds[a] != seconds[b] ? seconds[a] > seconds[b] : a < b;
+  const Image &image = context.image;
+  std::vector<std::pair<Spent, std::string>> lines;
+  double total = 0;
+  auto add = [&](const Spent &spent, const std::string &name) {
+    total += spent.seconds;
+    if (spent.calls)
+      lines.emplace_back(spent, name);
+  };
+  for (size_t i = 0; i < functions.size(); ++i)
+    add(functions[i], image.string(image.functions[static_cast<int64_t>(i)].name));
+  for (size_t i = 0; i < groups.size(); ++i)
+    add(groups[i], concat("(waiting for collectives over ", image.string(image.groups[static_cast<int64_t>(i)].name), ")"));
+  for (size_t i = 0; i < stages.size(); ++i)
+    add(stages[i], concat("(waiting for messages of stage ", i, ")"));
+  std::sort(lines.begin(), lines.end(), [](const auto &a, const auto &b) {
+    return a.first.seconds != b.first.seconds ? a.first.seconds > b.first.seconds : a.second < b.second;
   });
-  double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   std::string text = "      ms     %    calls  function\n";
-  for (size_t f : order) {
-    if (!calls[f])
-      continue;
+  for (const auto &[spent, name] : lines) {
     char line[64];
-    std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", seconds[f] * 1e3,
-                  total > 0 ? seconds[f] / total * 100 : 0, static_cast<long long>(calls[f]));
-    text += concat(
-        line, context.image.string(context.image.functions[static_cast<int64_t>(f)].name), "\n");
+    std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", spent.seconds * 1e3,
+                  total > 0 ? spent.seconds / total * 100 : 0, static_cast<long long>(spent.calls));
+    text += concat(line, name, "\n");
   }
   return text;
 }

@@ -21,9 +21,9 @@ public:
   void traceNumbers(bool on) { trace = on; }
   const std::string &firstInfinity() const { return infinity; }
 
-  /// Adds up the time of each function from now on.
+  /// Adds up the time of each function, and the time that was waited, from now on.
   void profile(bool on) { timed = on; }
-  /// A table of functions by time, a line each.
+  /// A table of functions, and of those that were waited for, by time, a line each.
   std::string profileText() const;
 
   /// Runs all rows for step `step`. An Error names the step and the row.
@@ -31,14 +31,21 @@ public:
 
 private:
   void runRow(const galvatron_rt_row_record &row);
-  void runCollective(const galvatron_rt_row_record &row);
+  void start(const galvatron_rt_row_record &row);
   void runMessage(const galvatron_rt_row_record &row);
   void lookAt(const galvatron_rt_row_record &row);
 
   galvatron_rt_context &context;
   std::vector<void *> pointers; // of every arg record
-  std::vector<double> seconds;  // of every function
-  std::vector<int64_t> calls;
+  /// What was spent on something, and how often.
+  struct Spent {
+    double seconds = 0;
+    int64_t calls = 0;
+  };
+  /// Runs `work`, and counts what it takes if that is wanted.
+  template <typename Work> void count(Spent &spent, Work work);
+
+  std::vector<Spent> functions, groups, stages; // stages: messages from and to them
   bool trace = false, timed = false;
   std::string infinity;
 };

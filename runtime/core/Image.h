@@ -102,6 +102,8 @@ private:
   void checkRows(Span<galvatron_rt_row_record> rows, const char *table) const;
   void checkArgs(const galvatron_rt_row_record &row, const std::string &what) const;
   void checkCollective(const galvatron_rt_row_record &row, const std::string &what) const;
+  void checkUnderway(const galvatron_rt_row_record &row, const std::string &what,
+                     std::vector<const galvatron_rt_row_record *> &collectives) const;
   void checkMessage(const galvatron_rt_row_record &row, const std::string &what,
                     std::map<int64_t, int64_t> &underway) const;
   void checkString(int64_t offset, const std::string &what) const;

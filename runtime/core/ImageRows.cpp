@@ -3,6 +3,8 @@
 #include "core/Image.h"
 #include "core/ImageChecks.h"
 
+#include <algorithm>
+
 namespace galvatron_rt {
 
 using image::bad;
@@ -61,6 +63,38 @@ void Image::checkCollective(const galvatron_rt_row_record &row, const std::strin
     bad(what, " has arguments that overlap");
 }
 
+/// Each collective is completed, in whatever order, and nobody touches what belongs to it before.
+void Image::checkUnderway(const galvatron_rt_row_record &row, const std::string &what,
+                          std::vector<const galvatron_rt_row_record *> &collectives) const {
+  auto overlap = [](const galvatron_rt_arg_record &one, const galvatron_rt_arg_record &two) {
+    return one.offset < two.offset + two.bytes && two.offset < one.offset + one.bytes;
+  };
+  if (row.action == GALVATRON_RT_ACTION_COMPLETE) {
+    if (!inRange(row.group, groups.size()))
+      bad(what, " is over group ", row.group, " of ", groups.size());
+    if (row.n_args != 1)
+      bad(what, " has ", row.n_args, " args, it has 1");
+    const galvatron_rt_arg_record &done = args[row.first_arg];
+    auto found = std::find_if(collectives.begin(), collectives.end(), [&](const auto *other) {
+      const galvatron_rt_arg_record &out = args[other->first_arg + 1];
+      return other->group == row.group && out.offset == done.offset && out.bytes == done.bytes;
+    });
+    if (found == collectives.end())
+      bad(what, " completes what no row before it has begun");
+    collectives.erase(found);
+    return;
+  }
+  for (int64_t a = 0; a < row.n_args; ++a) {
+    const galvatron_rt_arg_record &arg = args[row.first_arg + a];
+    for (const galvatron_rt_row_record *other : collectives)
+      if (overlap(arg, args[other->first_arg + 1]) ||
+          (overlap(arg, args[other->first_arg]) && (arg.access & GALVATRON_RT_ACCESS_WRITE)))
+        bad(what, ": arg ", a, " is memory of '", string(other->name), "', which is under way");
+  }
+  if (row.action == GALVATRON_RT_ACTION_ALL_REDUCE || row.action == GALVATRON_RT_ACTION_ALL_GATHER)
+    collectives.push_back(&row);
+}
+
 /// The rank that is meant has such a place, and as many messages as are made room for are on their way.
 void Image::checkMessage(const galvatron_rt_row_record &row, const std::string &what,
                          std::map<int64_t, int64_t> &underway) const {
@@ -81,6 +115,7 @@ void Image::checkMessage(const galvatron_rt_row_record &row, const std::string &
 
 void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) const {
   std::map<int64_t, int64_t> underway; // messages to each stage
+  std::vector<const galvatron_rt_row_record *> collectives; // that are not complete
   for (int64_t i = 0; i < rows.size(); ++i) {
     const galvatron_rt_row_record &row = rows[i];
     checkString(row.name, concat(table, " row ", i));
@@ -119,10 +154,16 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
       checkArgs(row, what);
       checkMessage(row, what, underway);
       break;
+    case GALVATRON_RT_ACTION_COMPLETE:
+      checkArgs(row, what);
+      break;
     default:
       bad(what, " has action ", row.action);
     }
+    checkUnderway(row, what, collectives);
   }
+  if (!collectives.empty())
+    bad("the ", table, " table ends before '", string(collectives.front()->name), "' is complete");
   for (auto [stage, count] : underway)
     if (count)
       bad("the ", table, " table ends with ", count, " messages to stage ", stage,

@@ -178,8 +178,6 @@ Job::Job(const Image &image) {
        " and was started with ", size_, "; start it with mpirun -n ", wanted);
 }
 
-void Job::meet() const { MPI_Barrier(MPI_COMM_WORLD); }
-
 Job::~Job() {
   // After an error the others may never come to the end that MPI_Finalize waits for.
   if (std::uncaught_exceptions() && size_ > 1)

@@ -36,9 +36,6 @@ public:
   Job(const Job &) = delete;
   Job &operator=(const Job &) = delete;
 
-  /// Waits until all ranks have come.
-  void meet() const;
-
   int rank() const { return rank_; }
   int size() const { return size_; }
 

@@ -169,6 +169,10 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.add_option("--timeout", options.timeout,
                  "Seconds to wait for another rank before giving up, default 30")
       ->type_name("X");
+  app.add_option("--collective-delay", options.collectiveDelay,
+                 "Let each collective take X milliseconds longer, as on a slower network; --profile then shows how much of that the "
+                 "steps do not hide")
+      ->type_name("X");
   app.add_flag("--profile", options.profile, "Print at the end where the time of the steps went, and how much memory was used");
 
   try {
@@ -252,6 +256,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   checkNumber(app, "--steps", static_cast<double>(options.steps), 1, true, infinity);
   checkNumber(app, "--warmup", static_cast<double>(hyper.warmup), 0, true, infinity);
   checkNumber(app, "--timeout", options.timeout, 0, false, infinity);
+  checkNumber(app, "--collective-delay", options.collectiveDelay, 0, true, 1e6);
   checkNumber(app, "--every", static_cast<double>(options.every), 1, true, infinity);
   checkNumber(app, "--eval-every", static_cast<double>(options.evalEvery), 1, true, infinity);
   if (schedule == "constant")

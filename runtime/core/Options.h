@@ -21,6 +21,7 @@ struct Options {
   bool profile = false;
   bool ranksAsThreads = false;
   double timeout = 30; // seconds
+  double collectiveDelay = 0; // milliseconds
 };
 
 /// Thrown when the program should end before it starts: after --help (status 0) or a wrong command

@@ -1,6 +1,7 @@
 // Ranks.cpp: see Ranks.h.
 #include "core/Ranks.h"
 
+#include "comm/Delay.h"
 #include "comm/Processes.h"
 #include "comm/SharedMemory.h"
 
@@ -93,8 +94,9 @@ int runAsThreads(const galvatron_rt_image *images, const Options &options,
     opened.come();
     if (!block.failed())
       guarded([&] {
-        SharedMemoryTransport transport(block, sizes, rank, arenas, options.timeout);
-        session->join(transport);
+        SharedMemoryTransport transport(block, sizes, rank, arenas, {}, options.timeout);
+        DelayingTransport slow(transport, options.collectiveDelay / 1e3);
+        session->join(options.collectiveDelay > 0 ? static_cast<Transport &>(slow) : transport);
         session->announce(images);
         int ended = session->run();
         if (rank == 0)
@@ -133,18 +135,20 @@ int runAsProcess(const galvatron_rt_image *images, const Options &options,
     fail(problem);
   int signal = 0;
   try {
+    std::unique_ptr<DelayingTransport> slow;
+    if (transport && options.collectiveDelay > 0)
+      slow = std::make_unique<DelayingTransport>(*transport, options.collectiveDelay / 1e3);
     if (transport)
-      session->join(*transport);
+      session->join(slow ? static_cast<Transport &>(*slow) : *transport);
     session->announce(images);
     signal = session->run();
+    // A peer may still read this rank's arena.
+    session->meet();
   } catch (const std::exception &e) {
     if (transport)
       transport->fail(e.what());
     throw;
   }
-  // A peer may still read this rank's arena.
-  if (job.size() > 1)
-    job.meet();
   return signal;
 }
 

@@ -28,6 +28,8 @@ public:
   /// Runs the steps; rank 0 writes what was asked for, and the first rank of the last stage outputs. Returns 0, or the signal that ended the run
   /// between two steps. Throws an Error.
   int run();
+  /// Waits until all ranks have come here: nobody reads another one's arena afterwards.
+  void meet() const { context.agree("that all have ended", 0); }
 
 private:
   void checkOutputs() const;

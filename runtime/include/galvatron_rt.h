@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 #define GALVATRON_RT_MAGIC 0x54525647u /* the bytes "GVRT" */
-#define GALVATRON_RT_VERSION 3u
+#define GALVATRON_RT_VERSION 4u
 #define GALVATRON_RT_ALIGNMENT 64
 #define GALVATRON_RT_MAX_RANK 8
 #define GALVATRON_RT_MAX_BATCH_DIMS 4
@@ -413,7 +413,8 @@ typedef enum galvatron_rt_action {
   GALVATRON_RT_ACTION_PUBLISH_GRADIENTS =
       2, /* all gradients are whole and not clipped: --save-gradients writes them */
   /* Collectives, which all ranks of the row's group make together: args are what is read and what is
-   * written, of one dtype. */
+   * written, of one dtype. These rows begin them and go on; until the COMPLETE row both args are left
+   * alone. All ranks of a group begin the same ones in the same order. */
   GALVATRON_RT_ACTION_ALL_REDUCE = 3, /* written = what all ranks of the group read, combined by the
                                          monoid in the order of the ranks; the two have equal sizes
                                          and may be the same memory */
@@ -424,7 +425,9 @@ typedef enum galvatron_rt_action {
   GALVATRON_RT_ACTION_SEND = 5, /* begins to send to stage `peer` and goes on */
   GALVATRON_RT_ACTION_WAIT_SENT = 6, /* waits until the oldest message to stage `peer` that nobody
                                         has waited for is received: it may be written over */
-  GALVATRON_RT_ACTION_RECEIVE = 7    /* waits for the next message of stage `peer` */
+  GALVATRON_RT_ACTION_RECEIVE = 7,   /* waits for the next message of stage `peer` */
+  GALVATRON_RT_ACTION_COMPLETE = 8   /* waits until the collective of `group` that writes the one
+                                        argument is done */
 } galvatron_rt_action;
 
 typedef struct galvatron_rt_row_record {

@@ -1,6 +1,7 @@
 // CommTest.cpp: the conformance suite of collectives. The same tests run over threads of one process
 // and, when mpirun starts this program, over processes: with memory that they share, or with messages
 // (GALVATRON_RT_TEST_MESSAGES).
+#include "comm/Delay.h"
 #include "comm/Mpi.h"
 #include "comm/Processes.h"
 #include "comm/SharedMemory.h"
@@ -9,6 +10,7 @@
 #include "galvatron_rt.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -16,6 +18,7 @@
 #include <limits>
 #include <mpi.h>
 #include <numeric>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -40,7 +43,7 @@ BlockSizes sizesOf(int64_t ranks) { return {groups, ranks, ranks, 2}; }
 /// What a test does on each rank. `arena` is the rank's memory, in which operands must lie.
 using Body = std::function<void(Transport &transport, char *arena)>;
 
-void runOnThreads(const Body &body, double timeout) {
+void runOnThreads(const Body &body, double timeout, const std::vector<int64_t> &processes = {}) {
   int64_t ranks = ranksOfJob();
   BlockSizes sizes = sizesOf(ranks);
   Arena memory(static_cast<int64_t>(SharedBlock::bytes(sizes)));
@@ -54,7 +57,7 @@ void runOnThreads(const Body &body, double timeout) {
   std::vector<std::thread> threads;
   for (int64_t rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      SharedMemoryTransport transport(block, sizes, rank, data, timeout);
+      SharedMemoryTransport transport(block, sizes, rank, data, processes, timeout);
       body(transport, data[static_cast<size_t>(rank)]);
     });
   for (std::thread &thread : threads)
@@ -83,6 +86,15 @@ std::vector<int64_t> everybody() {
 
 constexpr CollectiveName name{"value", "a,b"};
 
+void reduce(Communicator &group, const void *in, void *out, int64_t count, int64_t dtype,
+            int64_t monoid) {
+  group.run(Collective::allReduce(name, in, out, count, dtype, monoid));
+}
+
+void gather(Communicator &group, const void *in, void *out, int64_t bytes) {
+  group.run(Collective::allGather(name, in, out, bytes));
+}
+
 /// Small integers: every order of adding them gives the same bits.
 float elementOf(int64_t rank, int64_t i) { return static_cast<float>((rank * 7 + i * 3) % 11 - 5); }
 
@@ -109,7 +121,7 @@ template <typename T> void testAllReduce(int64_t dtype) {
           for (int64_t i = 0; i < count; ++i)
             in[i] = static_cast<T>(elementOf(transport.rank(), i));
           out[count] = 77;
-          all->allReduce(name, in, out, count, dtype, monoid);
+          reduce(*all, in, out, count, dtype, monoid);
           for (int64_t i = 0; i < count; ++i)
             ASSERT_EQ(out[i], combined<T>(i, monoid)) << count << " elements, monoid " << monoid;
           EXPECT_EQ(out[count], 77);
@@ -131,7 +143,7 @@ TEST(Comm, AllReduceKeepsNaN) {
     for (int64_t monoid : {GALVATRON_RT_MONOID_SUM, GALVATRON_RT_MONOID_MAX, GALVATRON_RT_MONOID_MIN}) {
       float *value = reinterpret_cast<float *>(arena);
       *value = transport.rank() == 1 ? std::numeric_limits<float>::quiet_NaN() : 1.0f;
-      all->allReduce(name, value, value, 1, GALVATRON_RT_F32, monoid);
+      reduce(*all, value, value, 1, GALVATRON_RT_F32, monoid);
       if (monoid == GALVATRON_RT_MONOID_SUM || !std::getenv("GALVATRON_RT_TEST_MESSAGES"))
         EXPECT_TRUE(*value != *value) << "monoid " << monoid;
     }
@@ -146,8 +158,8 @@ TEST(Comm, AllReduceGivesAllMembersTheSameBits) {
     float *in = reinterpret_cast<float *>(arena), *sum = in + count, *every = sum + count;
     for (int64_t i = 0; i < count; ++i)
       in[i] = 1.0f / static_cast<float>(1 + i + 13 * transport.rank());
-    all->allReduce(name, in, sum, count, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
-    all->allGather(name, sum, every, count * 4);
+    reduce(*all, in, sum, count, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+    gather(*all, sum, every, count * 4);
     for (int64_t rank = 0; rank < ranksOfJob(); ++rank)
       EXPECT_EQ(std::memcmp(every + rank * count, sum, count * 4), 0) << "rank " << rank;
   });
@@ -159,7 +171,7 @@ TEST(Comm, AllGather) {
     for (int64_t bytes : {1, 64, 1000, 65536}) {
       char *out = arena + arenaBytes / 2;
       std::memset(arena, static_cast<int>('a' + transport.rank()), static_cast<size_t>(bytes));
-      all->allGather(name, arena, out, bytes);
+      gather(*all, arena, out, bytes);
       for (int64_t rank = 0; rank < ranksOfJob(); ++rank)
         EXPECT_EQ(std::count(out + rank * bytes, out + (rank + 1) * bytes, 'a' + rank), bytes);
     }
@@ -178,9 +190,88 @@ TEST(Comm, LargestOfWords) {
       ASSERT_EQ(all->largest(name, -transport.rank() - round), -round);
       if (round % 3 == 0) {
         *value = 1;
-        all->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+        reduce(*all, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
       }
     }
+  });
+}
+
+// Several at once, of two groups, completed from the last to the first, and an agreement between them.
+TEST(Comm, CompletesInAnyOrder) {
+  int64_t ranks = ranksOfJob();
+  if (ranks % 2)
+    GTEST_SKIP() << "needs an even number of ranks";
+  onAllRanks([&](Transport &transport, char *arena) {
+    int64_t rank = transport.rank(), first = rank / 2 * 2;
+    auto all = transport.connect(0, everybody());
+    auto pair = transport.connect(1, {first, first + 1});
+    constexpr int64_t count = 3000, atOnce = 6;
+    for (int64_t round = 0; round < 20; ++round) {
+      std::vector<float *> in, out;
+      for (int64_t k = 0; k < atOnce; ++k) {
+        in.push_back(reinterpret_cast<float *>(arena) + k * 2 * count);
+        out.push_back(k % 3 ? in.back() : in.back() + count); // in place, or not
+        for (int64_t i = 0; i < count; ++i)
+          in.back()[i] = elementOf(rank, i + k + round);
+        (k % 2 ? pair : all)
+            ->start(Collective::allReduce(name, in.back(), out.back(), count, GALVATRON_RT_F32,
+                                          GALVATRON_RT_MONOID_SUM));
+        if (k == 3)
+          ASSERT_EQ(all->largest(name, rank + round), ranks - 1 + round);
+      }
+      for (int64_t k = atOnce - 1; k >= 0; --k) {
+        (k % 2 ? pair : all)->complete(out[static_cast<size_t>(k)]);
+        for (int64_t i = 0; i < count; ++i) {
+          float sum = 0;
+          for (int64_t other = k % 2 ? first : 0; other < (k % 2 ? first + 2 : ranks); ++other)
+            sum += elementOf(other, i + k + round);
+          ASSERT_EQ(out[static_cast<size_t>(k)][i], sum) << "round " << round << ", collective " << k;
+        }
+      }
+    }
+  });
+}
+
+// Who goes on after the start does its part between two rows, so that others need not wait for its complete.
+TEST(Comm, OthersCompleteWhileARankGoesOn) {
+  if (underMpirun())
+    GTEST_SKIP() << "ranks tell each other by memory of this process";
+  std::atomic<int64_t> completed(0);
+  onAllRanks([&](Transport &transport, char *arena) {
+    auto all = transport.connect(0, everybody());
+    float *value = reinterpret_cast<float *>(arena);
+    *value = 1;
+    all->start(Collective::allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM));
+    if (transport.rank() == 0)
+      while (completed < ranksOfJob() - 1)
+        transport.progress();
+    all->complete(value);
+    ++completed;
+    EXPECT_EQ(*value, static_cast<float>(ranksOfJob()));
+  });
+}
+
+// Ten collectives that are slow at once take as long as one, and less if there is work meanwhile.
+TEST(Comm, DelaysAreHidden) {
+  onAllRanks([](Transport &fast, char *arena) {
+    constexpr double delay = 0.2;
+    DelayingTransport transport(fast, delay);
+    auto all = transport.connect(0, everybody());
+    float *values = reinterpret_cast<float *>(arena);
+    double begin = secondsNow();
+    for (int64_t k = 0; k < 10; ++k) {
+      values[k * 16] = 1;
+      all->start(Collective::allReduce(name, values + k * 16, values + k * 16, 1, GALVATRON_RT_F32,
+                                       GALVATRON_RT_MONOID_SUM));
+    }
+    double started = secondsNow();
+    EXPECT_EQ(all->largest(name, transport.rank()), ranksOfJob() - 1);
+    for (int64_t k = 0; k < 10; ++k) {
+      all->complete(values + k * 16);
+      EXPECT_EQ(values[k * 16], static_cast<float>(ranksOfJob()));
+    }
+    EXPECT_GE(secondsNow() - begin, delay);
+    EXPECT_LT(secondsNow() - started, 10 * delay);
   });
 }
 
@@ -199,9 +290,9 @@ TEST(Comm, GroupsAreApart) {
     float *value = reinterpret_cast<float *>(arena);
     for (int round = 0; round < 50; ++round) {
       *value = static_cast<float>(rank);
-      pair->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+      reduce(*pair, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
       ASSERT_EQ(*value, static_cast<float>(2 * first + 1));
-      equal->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+      reduce(*equal, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
       ASSERT_EQ(*value, static_cast<float>(ranks * (ranks - 1) / 2));
     }
   });
@@ -276,7 +367,7 @@ TEST(Comm, MissingRankIsNamed) {
         float *value = reinterpret_cast<float *>(arena);
         double begin = secondsNow();
         try {
-          all->allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
+          reduce(*all, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM);
           ADD_FAILURE() << "the collective ended without rank 2";
         } catch (const Error &e) {
           EXPECT_STREQ(e.what(), "rank 2 did not come to the all-reduce of 'value' over a,b within 0.2 seconds");
@@ -284,6 +375,58 @@ TEST(Comm, MissingRankIsNamed) {
         EXPECT_GE(secondsNow() - begin, 0.2);
       },
       0.2);
+}
+
+TEST(Comm, RankThatDoesNotDoItsPartIsNamed) {
+  if (underMpirun())
+    GTEST_SKIP() << "an MPI collective that was given up cannot be taken back";
+  std::atomic<int64_t> waiting(ranksOfJob() - 1);
+  onAllRanks(
+      [&](Transport &transport, char *arena) {
+        auto all = transport.connect(0, everybody());
+        float *value = reinterpret_cast<float *>(arena);
+        all->start(Collective::allReduce(name, value, value, 1, GALVATRON_RT_F32, GALVATRON_RT_MONOID_SUM));
+        if (transport.rank() == 2) {
+          while (waiting)
+            std::this_thread::yield();
+          return;
+        }
+        try {
+          all->complete(value);
+          ADD_FAILURE() << "the collective ended without rank 2";
+        } catch (const Error &e) {
+          EXPECT_STREQ(e.what(),
+                       "rank 2 did not do its part of the all-reduce of 'value' over a,b within 0.2 seconds");
+        }
+        --waiting;
+      },
+      0.2);
+}
+
+// Long before the time is over. A process that nobody has waited for is there, but it has ended.
+TEST(Comm, RankThatHasEndedIsNamed) {
+  if (underMpirun())
+    GTEST_SKIP() << "mpirun ends the job when a rank ends";
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0)
+    _exit(0);
+  std::vector<int64_t> processes(static_cast<size_t>(ranksOfJob()), getpid());
+  processes[2] = child;
+  runOnThreads(
+      [](Transport &transport, char *arena) {
+        if (transport.rank() == 2)
+          return;
+        auto all = transport.connect(0, everybody());
+        try {
+          gather(*all, arena, arena + 64, 4);
+          ADD_FAILURE() << "the collective ended without rank 2";
+        } catch (const Error &e) {
+          EXPECT_STREQ(e.what(), "rank 2 has ended and did not come to the all-gather of 'value' over a,b");
+        }
+      },
+      3600, processes);
+  waitpid(child, nullptr, 0);
 }
 
 TEST(Comm, FailureReachesThoseWhoWait) {
@@ -296,7 +439,7 @@ TEST(Comm, FailureReachesThoseWhoWait) {
     }
     auto all = transport.connect(0, everybody());
     try {
-      all->allGather(name, arena, arena + 64, 4);
+      gather(*all, arena, arena + 64, 4);
       ADD_FAILURE() << "the collective ended without rank 1";
     } catch (const PeerError &e) {
       EXPECT_STREQ(e.what(), "rank 1 failed: the disk is full");

@@ -38,7 +38,7 @@ TEST(ImageTest, ChecksTheHeader) {
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.magic = 7; }),
             "program table: magic is 7, wanted 1414682183");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.version = 99; }),
-            "program table: version is 99, this runtime reads 3");
+            "program table: version is 99, this runtime reads 4");
   EXPECT_EQ(imageComplaint([](I &i, B &) { i.size = 8; }), "program table: size is 8, wanted 64");
   EXPECT_EQ(imageComplaint([](I &i, B &) {
               --i.n_strings;
@@ -192,8 +192,8 @@ TEST(ImageTest, ChecksSavedTensorsAndViews) {
 }
 
 TEST(ImageTest, ChecksRows) {
-  EXPECT_EQ(complaint([](B &b) { b.trainRows[0].action = 8; }),
-            "program table: training row 0 ('begin') has action 8");
+  EXPECT_EQ(complaint([](B &b) { b.trainRows[0].action = 9; }),
+            "program table: training row 0 ('begin') has action 9");
   EXPECT_EQ(complaint([](B &b) { b.trainRows[0].function = 6; }),
             "program table: training row 0 ('begin') runs function 6 of 6");
   EXPECT_EQ(complaint([](B &b) { b.trainRows[1].micro_batch = 2; }),
@@ -357,6 +357,8 @@ TEST(ImageTest, ChecksMessages) {
 }
 
 TEST(ImageTest, ChecksCollectives) {
+  using Row = galvatron_rt_row_record;
+  using Arg = galvatron_rt_arg_record;
   auto with = [](int64_t action, auto change) {
     return complaint([&](B &b) {
       b.axes = {{b.string("a"), 2}};
@@ -367,14 +369,20 @@ TEST(ImageTest, ChecksCollectives) {
       b.args.push_back({in, 64, GALVATRON_RT_ACCESS_READ, GALVATRON_RT_F32, 0, 0, 0});
       b.args.push_back({out, bytes, GALVATRON_RT_ACCESS_WRITE, GALVATRON_RT_F32, 0, 0, 0});
       int64_t monoid = action == GALVATRON_RT_ACTION_ALL_REDUCE ? GALVATRON_RT_MONOID_SUM : -1;
+      b.args.push_back({out, bytes, GALVATRON_RT_ACCESS_WRITE, GALVATRON_RT_F32, 0, 0, 0});
       b.trainRows.push_back({action, -1, -1, first, 2, -1, -1, b.string("all"), 0, monoid, -1});
-      change(b, b.trainRows.back(), b.args[b.args.size() - 2], b.args.back());
+      b.trainRows.push_back({GALVATRON_RT_ACTION_COMPLETE, -1, -1, first + 2, 1, -1, -1, b.string("all"), 0, -1, -1});
+      Arg *args = &b.args[static_cast<size_t>(first)];
+      change(b, b.trainRows[b.trainRows.size() - 2], args[0], args[1]);
+      args = &b.args[static_cast<size_t>(first)];
+      args[2].offset = args[1].offset;
     });
   };
   auto reduce = [&](auto change) { return with(GALVATRON_RT_ACTION_ALL_REDUCE, change); };
+  auto withRows = [&](auto change) {
+    return with(GALVATRON_RT_ACTION_ALL_REDUCE, [&](B &b, Row &, Arg &, Arg &) { change(b.trainRows); });
+  };
   auto gather = [&](auto change) { return with(GALVATRON_RT_ACTION_ALL_GATHER, change); };
-  using Row = galvatron_rt_row_record;
-  using Arg = galvatron_rt_arg_record;
   auto ends = [](const std::string &text, const std::string &end) {
     return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0
                ? std::string()
@@ -402,6 +410,17 @@ TEST(ImageTest, ChecksCollectives) {
             "");
   EXPECT_EQ(ends(gather([](B &, Row &, Arg &in, Arg &out) { out.offset = in.offset; }),
                  "has arguments that overlap"),
+            "");
+  // What is begun is completed once, and left alone until then.
+  using Rows = std::vector<Row>;
+  EXPECT_EQ(ends(withRows([](Rows &rows) { rows.pop_back(); }), "ends before 'all' is complete"), "");
+  EXPECT_EQ(ends(withRows([](Rows &rows) { rows.push_back(rows.back()); }),
+                 "completes what no row before it has begun"),
+            "");
+  EXPECT_EQ(ends(withRows([](Rows &rows) { rows.back().group = 1; }), "is over group 1 of 1"), "");
+  EXPECT_EQ(ends(withRows([](Rows &rows) { rows.back().n_args = 0; }), "has 0 args, it has 1"), "");
+  EXPECT_EQ(ends(withRows([](Rows &rows) { rows.insert(rows.end() - 1, rows[rows.size() - 2]); }),
+                 "arg 1 is memory of 'all', which is under way"),
             "");
 }
 

@@ -53,6 +53,27 @@ def PipeSchedulePass : Pass<"pipe-schedule", "::mlir::ModuleOp"> {
   let dependentDialects = ["::galvatron::pipe::PipeDialect"];
 }
 
+def PipeOverlapPass : Pass<"pipe-overlap", "::mlir::ModuleOp"> {
+  let summary = "lets ranks compute while they reduce";
+  let description = [{
+    An all-reduce whose operand nobody else reads later begins when the operand is there, and a `pipe.complete` waits for it
+    where its result is first read, if a function runs in between. So the gradients of a block are reduced while those of the
+    blocks before it are computed.
+
+    ```mlir
+    // before
+    %g1, %d = pipe.run @block.backward(...) backward(2) micro_batch(0) : ...
+    %g0 = pipe.run @block.backward(..., %d) backward(1) micro_batch(0) : ...
+    %s1 = pipe.all_reduce sum %g1 over @mesh ["a"] : tensor<4x4xf32>
+    // after
+    %g1, %d = pipe.run @block.backward(...) backward(2) micro_batch(0) : ...
+    %0 = pipe.all_reduce async sum %g1 over @mesh ["a"] : tensor<4x4xf32>
+    %g0 = pipe.run @block.backward(..., %d) backward(1) micro_batch(0) : ...
+    %s1 = pipe.complete %0 : tensor<4x4xf32>
+    ```
+  }];
+}
+
 def PipeVerifySchedulePass : Pass<"pipe-verify-schedule", "::mlir::ModuleOp"> {
   let summary = "checks what relates several rows of a table";
   let description = [{

@@ -92,5 +92,6 @@ def check(folder):
     print("equal")
 
 
-folder = pathlib.Path(sys.argv[2])
-make(folder) if sys.argv[1] == "make" else check(folder)
+if __name__ == "__main__":
+    folder = pathlib.Path(sys.argv[2])
+    make(folder) if sys.argv[1] == "make" else check(folder)

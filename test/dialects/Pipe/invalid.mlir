@@ -227,3 +227,34 @@ pipe.table @train stage(0) micro_batches(1) {
   // expected-error@+1 {{is no row of a table: rows are ops of the pipe dialect, transfers apart}}
   %y = pipe.transfer %x number(0) from(0) to(1) : tensor<f32>
 }
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // expected-error@+1 {{is async, and its result has other users than one pipe.complete}}
+  %y = pipe.all_reduce async sum %x over @mesh ["a"] : tensor<4x4xf32>
+  pipe.output "y", %y : tensor<4x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  // expected-error@+1 {{is async, and its result has other users than one pipe.complete}}
+  %y = pipe.all_gather async %x over @mesh ["a"] : tensor<4x4xf32> -> tensor<8x4xf32>
+  %z = pipe.complete %y : tensor<8x4xf32>
+  %u = pipe.complete %y : tensor<8x4xf32>
+}
+
+// -----
+
+dist.mesh @mesh("a" = 2) micro_batches(1)
+pipe.table @train stage(0) micro_batches(1) {
+  %x = pipe.input "x" : tensor<4x4xf32>
+  %y = pipe.all_reduce sum %x over @mesh ["a"] : tensor<4x4xf32>
+  // expected-error@+1 {{waits for a value that no collective makes that is async}}
+  %z = pipe.complete %y : tensor<4x4xf32>
+}

@@ -30,6 +30,14 @@ pipe.table @train stage(0) micro_batches(2) {
   %mine = pipe.piece %mask over @mesh ["a"] : tensor<4x4xf32> -> tensor<2x4xf32>
   // CHECK: pipe.all_reduce max %[[MINE]] over @mesh ["a"] : tensor<2x4xf32>
   %most = pipe.all_reduce max %mine over @mesh ["a"] : tensor<2x4xf32>
+  // CHECK: %[[BEGUN:.*]] = pipe.all_reduce async sum %[[MINE]] over @mesh ["a"] : tensor<2x4xf32>
+  %begun = pipe.all_reduce async sum %mine over @mesh ["a"] : tensor<2x4xf32>
+  // CHECK: pipe.complete %[[BEGUN]] : tensor<2x4xf32>
+  %complete = pipe.complete %begun : tensor<2x4xf32>
+  // CHECK: %[[GATHERED:.*]] = pipe.all_gather async %[[OWN]] over @mesh ["a"] : tensor<1x4xf32> -> tensor<2x4xf32>
+  %gathered = pipe.all_gather async %own over @mesh ["a"] : tensor<1x4xf32> -> tensor<2x4xf32>
+  // CHECK: pipe.complete %[[GATHERED]] : tensor<2x4xf32>
+  %whole = pipe.complete %gathered : tensor<2x4xf32>
   // CHECK: pipe.all_gather %[[OWN]] over @mesh ["a"] micro_batch(1) : tensor<1x4xf32> -> tensor<2x4xf32>
   %rows = pipe.all_gather %own over @mesh ["a"] micro_batch(1) : tensor<1x4xf32> -> tensor<2x4xf32>
   // CHECK: %[[PLACED:.*]] = pipe.place %[[PIECE]] micro_batch(0) : tensor<2x4xf32> -> tensor<4x4xf32>

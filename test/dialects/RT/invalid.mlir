@@ -296,6 +296,18 @@ rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh 
 
 // -----
 
+rt.program @program threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
+  rt.table train {
+    %x = rt.slot "x" : <8xf32>
+    %y = rt.slot "y" : <8xf32>
+    rt.all_reduce sum %x into %y axes [0] : <8xf32>, <8xf32>
+    // expected-error@+1 {{waits for a collective of these buffers, but no row before it begins one}}
+    rt.complete %x of %y : <8xf32>, <8xf32>
+  }
+}
+
+// -----
+
 // expected-error@+1 {{is stage 2 of 2 on 2 ranks}}
 rt.program @program stage 2 of 2 threads 1 cpu "native" optimizer "sgd" micro_batches 1 mesh ["a"] [2] {
 }

@@ -73,9 +73,12 @@ rt.program @program threads 2 cpu "x86-64-v4" optimizer "sgd" micro_batches 1 me
       outs(%g, %loss : !rt.buffer<64x192xf32>, !rt.buffer<f32>) frame 131072
     // CHECK: rt.all_reduce sum %{{.*}} into %{{.*}} axes [0, 1] : <64x192xf32>, <64x192xf32>
     rt.all_reduce sum %g into %g axes [0, 1] : <64x192xf32>, <64x192xf32>
+    // CHECK: rt.complete %{{.*}} of %{{.*}} : <64x192xf32>, <64x192xf32>
+    rt.complete %g of %g : <64x192xf32>, <64x192xf32>
     %all = rt.slot "all" : <128x192xf32>
     // CHECK: rt.all_gather %{{.*}} into %{{.*}} axes [1] micro_batch 0 : <64x192xf32>, <128x192xf32>
     rt.all_gather %g into %all axes [1] micro_batch 0 : <64x192xf32>, <128x192xf32>
+    rt.complete %all of %g : <128x192xf32>, <64x192xf32>
     // CHECK: rt.gradient @w,
     rt.gradient @w, %g : <64x192xf32>
     // CHECK: rt.publish_gradients

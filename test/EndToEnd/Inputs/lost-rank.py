@@ -1,0 +1,49 @@
+"""Loses a rank of a job, and waits for the end: lost-rank.py KILL|STOP RANK PROGRAM LOG SECONDS COMMAND...
+
+The signal comes when the log has 20 rows; the command must have ended SECONDS later. Prints how it ended, after what it said itself."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+
+def find(program, rank):
+    """The process that is this rank of the program."""
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "environ").read_bytes().split(b"\0")
+            if os.readlink(folder / "exe") == program and f"OMPI_COMM_WORLD_RANK={rank}".encode() in words:
+                return int(folder.name)
+        except OSError:
+            pass  # it has ended, or is somebody else's
+    sys.exit(f"no process is rank {rank} of {program}")
+
+
+def main(name, rank, program, log, seconds, *command):
+    log = pathlib.Path(log)
+    log.unlink(missing_ok=True)
+    job = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not log.exists() or log.read_bytes().count(b"\n") < 20:
+        assert job.poll() is None and time.monotonic() < deadline, "it ended, or logs nothing"
+        time.sleep(0.01)
+    process = find(os.path.realpath(program), rank)
+    begin = time.monotonic()
+    os.kill(process, signal.Signals["SIG" + name])
+    try:
+        code = job.wait(timeout=60)
+        took = time.monotonic() - begin
+        print("ended with", "an error" if code else "success", "in time" if took < float(seconds) else f"after {took:.1f} seconds")
+    except subprocess.TimeoutExpired:
+        job.kill()
+        print("did not end")
+    try:
+        os.kill(process, signal.SIGKILL)
+        print("the lost rank was left behind")
+    except ProcessLookupError:
+        pass
+
+
+main(*sys.argv[1:])
