@@ -269,7 +269,9 @@ std::string SharedBlock::failure() const { return concat("rank ", failedRank, " 
 SharedMemoryTransport::SharedMemoryTransport(SharedBlock &block, const BlockSizes &sizes,
                                              int64_t rank, std::vector<char *> arenas,
                                              const std::vector<int64_t> &processes, double timeout)
-    : block(block), sizes(sizes), own(rank), arenas(std::move(arenas)), timeout(timeout) {
+    : block(block), sizes(sizes), own(rank), arenas(std::move(arenas)), timeout(timeout),
+      // Longer than it takes to be woken, where each rank has a core; else too short to hold one that a peer needs.
+      spins(sizes.ranks <= sysconf(_SC_NPROCESSORS_ONLN) ? 5000 : 200) {
   for (int64_t process : processes)
     this->processes.push_back(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
 }
@@ -290,8 +292,6 @@ bool SharedMemoryTransport::hasEnded(int64_t rank) const {
 template <typename Missing>
 void SharedMemoryTransport::await(std::atomic<uint32_t> &counter, uint32_t wanted, int64_t rank,
                                   Missing missing) {
-  // Long enough for a peer that comes at the same time, too short to hold a core that it needs.
-  constexpr int spins = 200;
   // Seconds between looks at whether somebody has failed, and at other things that may be to do: no
   // counter that is not the one at hand wakes this rank.
   constexpr double slice = 0.1, busySlice = 0.001;

@@ -114,6 +114,7 @@ private:
   int64_t own;
   std::vector<char *> arenas;
   double timeout;
+  int spins; // looks at a counter before this rank sleeps
   std::vector<int> processes; // descriptors of those of the ranks, -1 = not known
   std::vector<SharedMemoryCommunicator *> communicators;
   int64_t unfinished = 0; // collectives that were started and of which this rank's share is not done
