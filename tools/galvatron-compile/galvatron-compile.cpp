@@ -31,9 +31,11 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Threading.h"
 
 #include <chrono>
 #include <thread>
+#include <unistd.h>
 
 using namespace llvm;
 using namespace galvatron;
@@ -379,8 +381,23 @@ ProgramOptions Compilation::programOptions() const {
   return options;
 }
 
+/// How a program of several ranks is started here: mpirun refuses more ranks than cores, and root, unless it is told otherwise.
+static std::string describeStart(StringRef path, int64_t ranks) {
+  int cores = sys::get_physical_cores();
+  std::string command = "mpirun -n " + std::to_string(ranks);
+  if (ranks > (cores > 0 ? cores : int64_t(std::thread::hardware_concurrency())))
+    command += " --oversubscribe";
+  if (geteuid() == 0)
+    command += " --allow-run-as-root";
+  return command + (path.contains('/') ? " " : " ./") + path.str() + " --data=DIR";
+}
+
 int Compilation::writeProgram(mlir::ModuleOp module) {
   ProgramOptions options = programOptions();
+  int64_t ranks = 1;
+  if (auto programs = module.getOps<rt::ProgramOp>(); !programs.empty())
+    for (int64_t size : (*programs.begin()).getAxisSizes())
+      ranks *= size;
   if (failed(galvatron::writeProgram(module, options, [&](StringRef what) { progress.done(what); })))
     return 1;
   auto describe = [](const std::string &path) {
@@ -393,6 +410,8 @@ int Compilation::writeProgram(mlir::ModuleOp module) {
     errs() << ", which makes its first weights itself\n";
   else
     errs() << " and its first weights " << describe(options.path + ".safetensors") << "\n";
+  if (ranks > 1)
+    errs() << "galvatron-compile: start it with: " << describeStart(options.path, ranks) << "\n";
   return 0;
 }
 
