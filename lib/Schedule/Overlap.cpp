@@ -9,6 +9,7 @@
 
 #include "dialects/Pipe/Pipe.h"
 #include "galvatron/Schedule/Passes.h"
+#include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 
 using namespace mlir;

@@ -114,8 +114,8 @@ struct StepInfo {
 class TableWriter {
 public:
   TableWriter(const StepInfo &info, int64_t stage, Accumulators &accumulators)
-      : info(info), step(info.step), stage(stage), microBatches(info.microBatches), accumulators(accumulators),
-        builder(step->getContext()) {}
+      : info(info), step(info.step), stage(stage), accumulators(accumulators), builder(step->getContext()),
+        microBatches(info.microBatches) {}
 
   LogicalResult write(StringRef name);
 
@@ -408,11 +408,11 @@ void TableWriter::writeMove(Operation &op, std::optional<int64_t> microBatch) {
   Location loc = op.getLoc();
   Value moved;
   if (auto reduce = dyn_cast<dist::AllReduceOp>(op)) {
-    moved = builder.create<pipe::AllReduceOp>(loc, reduce.getType(), reduce.getMonoidAttr(), slotOf(reduce.getValue()),
-                                              reduce.getMeshAttr(), reduce.getAxes(), number);
+    moved = builder.create<pipe::AllReduceOp>(loc, reduce.getType(), /*async=*/UnitAttr(), reduce.getMonoidAttr(),
+                                              slotOf(reduce.getValue()), reduce.getMeshAttr(), reduce.getAxes(), number);
   } else if (auto gather = dyn_cast<dist::AllGatherOp>(op)) {
-    moved = builder.create<pipe::AllGatherOp>(loc, gather.getType(), slotOf(gather.getValue()), gather.getMeshAttr(),
-                                              gather.getAxes(), number);
+    moved = builder.create<pipe::AllGatherOp>(loc, gather.getType(), /*async=*/UnitAttr(), slotOf(gather.getValue()),
+                                              gather.getMeshAttr(), gather.getAxes(), number);
   } else {
     auto slice = cast<dist::SliceOp>(op);
     number = isOverTime(slice) ? number : IntegerAttr();
