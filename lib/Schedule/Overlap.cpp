@@ -69,7 +69,7 @@ class PipeOverlap : public galvatron::impl::PipeOverlapPassBase<PipeOverlap> {
     previous = reduce;
     reduce.setAsync(true);
     OpBuilder builder(reader);
-    auto complete = builder.create<pipe::CompleteOp>(reduce.getLoc(), reduce.getResult());
+    auto complete = builder.create<pipe::CompleteOp>(reduce.getLoc(), reduce.getType(), reduce.getResult());
     reduce.getResult().replaceAllUsesExcept(complete.getResult(), complete);
   }
 };
