@@ -383,7 +383,7 @@ ProgramOptions Compilation::programOptions() const {
 
 /// How a program of several ranks is started here: mpirun refuses more ranks than cores, and root, unless it is told otherwise.
 static std::string describeStart(StringRef path, int64_t ranks) {
-  int cores = sys::get_physical_cores();
+  int cores = get_physical_cores();
   std::string command = "mpirun -n " + std::to_string(ranks);
   if (ranks > (cores > 0 ? cores : int64_t(std::thread::hardware_concurrency())))
     command += " --oversubscribe";
