@@ -49,6 +49,20 @@ private:
   int64_t missing;
 };
 
+/// What a rank talks to the others by, slowed down if that is asked for.
+class Connection {
+public:
+  void set(std::unique_ptr<Transport> transport, const Options &options) {
+    fast = std::move(transport);
+    if (options.collectiveDelay > 0)
+      slow = std::make_unique<DelayingTransport>(*fast, options.collectiveDelay / 1e3);
+  }
+  Transport &transport() const { return slow ? *slow : *fast; }
+
+private:
+  std::unique_ptr<Transport> fast, slow;
+};
+
 BlockSizes blockSizes(const Image &image) {
   const galvatron_rt_config_record &config = image.config();
   return {galvatron_rt_context::groupCount(image), config.ranks, config.stages, config.max_sent};
@@ -76,6 +90,7 @@ int runAsThreads(const galvatron_rt_image *images, const Options &options,
   int signal = 0;
 
   auto runRank = [&](int64_t rank) {
+    Connection connection; // outlives what it connects
     std::unique_ptr<Session> session;
     auto guarded = [&](auto &&work) {
       try {
@@ -94,9 +109,10 @@ int runAsThreads(const galvatron_rt_image *images, const Options &options,
     opened.come();
     if (!block.failed())
       guarded([&] {
-        SharedMemoryTransport transport(block, sizes, rank, arenas, {}, options.timeout);
-        DelayingTransport slow(transport, options.collectiveDelay / 1e3);
-        session->join(options.collectiveDelay > 0 ? static_cast<Transport &>(slow) : transport);
+        connection.set(std::make_unique<SharedMemoryTransport>(block, sizes, rank, arenas,
+                                                              std::vector<int64_t>(), options.timeout),
+                       options);
+        session->join(connection.transport());
         session->announce(images);
         int ended = session->run();
         if (rank == 0)
@@ -118,6 +134,7 @@ int runAsThreads(const galvatron_rt_image *images, const Options &options,
 
 int runAsProcess(const galvatron_rt_image *images, const Options &options,
                  const std::string &ownWeights, const Job &job) {
+  Connection connection; // outlives what it connects
   std::unique_ptr<Session> session;
   std::string problem;
   try {
@@ -127,26 +144,23 @@ int runAsProcess(const galvatron_rt_image *images, const Options &options,
     problem = e.what();
   }
   // The others wait for this rank's word, whatever it is.
-  std::unique_ptr<Transport> transport;
   if (job.size() > 1)
-    transport = connectProcesses(session ? &session->arena() : nullptr, problem,
-                                 blockSizes(Image(images)), options.timeout);
+    connection.set(connectProcesses(session ? &session->arena() : nullptr, problem,
+                                    blockSizes(Image(images)), options.timeout),
+                   options);
   if (!problem.empty())
     fail(problem);
   int signal = 0;
   try {
-    std::unique_ptr<DelayingTransport> slow;
-    if (transport && options.collectiveDelay > 0)
-      slow = std::make_unique<DelayingTransport>(*transport, options.collectiveDelay / 1e3);
-    if (transport)
-      session->join(slow ? static_cast<Transport &>(*slow) : *transport);
+    if (job.size() > 1)
+      session->join(connection.transport());
     session->announce(images);
     signal = session->run();
     // A peer may still read this rank's arena.
     session->meet();
   } catch (const std::exception &e) {
-    if (transport)
-      transport->fail(e.what());
+    if (job.size() > 1)
+      connection.transport().fail(e.what());
     throw;
   }
   return signal;
