@@ -187,9 +187,13 @@ private:
   void wait(const char *what, CollectiveName name, int64_t number, MPI_Request &request) {
     await(request, transport.timeout, [&] { tellThatThisWaits(); },
           [&] {
-            // untested: a collective that was given up leaves MPI, and the tests after it, undefined
-            fail(whoIsMissing(number), " the ", what, " of '", name.value, "' over ", name.axes, " within ",
-                 transport.timeout, " seconds");
+            std::string missing = whoIsMissing(number);
+            if (missing.empty())
+              // untested: all have come, and MPI hangs
+              fail("the ", what, " of '", name.value, "' over ", name.axes, " did not end within ",
+                   transport.timeout, " seconds");
+            fail("rank ", missing, " did not come to the ", what, " of '", name.value, "' over ",
+                 name.axes, " within ", transport.timeout, " seconds");
           });
   }
 
@@ -208,7 +212,7 @@ private:
     heard[static_cast<size_t>(own)] = started;
   }
 
-  /// "rank 2 did not come to", of those who have not said that they have come to collective `number`.
+  /// "2, 3": those who have not said that they have come to collective `number`.
   std::string whoIsMissing(int64_t number) {
     for (;;) {
       int isThere = 0;
@@ -221,14 +225,10 @@ private:
       heard[static_cast<size_t>(status.MPI_SOURCE)] = word;
     }
     std::string missing;
-    int64_t count = 0;
     for (size_t i = 0; i < members.size(); ++i)
-      if (heard[i] < number) {
-        missing += concat(count++ ? ", " : "", members[i]);
-      }
-    return count == 0   ? "not all ranks ended"
-           : count == 1 ? concat("rank ", missing, " did not come to")
-                        : concat("ranks ", missing, " did not come to");
+      if (heard[i] < number)
+        missing += concat(missing.empty() ? "" : ", ", members[i]);
+    return missing;
   }
 
   MpiTransport &transport;
