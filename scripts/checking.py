@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -120,6 +121,16 @@ def run(command, timeout, log):
             tail = "".join(f.readlines()[-8:]).rstrip()
         shown = os.path.basename(command[1]) if command[0] == sys.executable else " ".join(command)
         raise CommandFailed(f"exit code {code} of {shown}\n{tail}".replace("\n", "\n      "))
+
+
+def check_memory(compiled, ran):
+    """What a program announces for the ranks of each stage, in the output file `ran`, is what --print-memory printed in the output file `compiled`."""
+    with open(compiled) as printed, open(ran) as said:
+        planned = re.findall(r"^memory(?: of a rank of stage \d+)?: (\d+) bytes", printed.read(), re.M)
+        announced = re.search(r"parameters, (\d+) bytes for tensors(?: on a rank of stage 0)?((?:, \d+ of stage \d+)*)", said.read())
+    announced = [announced[1], *re.findall(r", (\d+) of stage", announced[2])] if announced else []
+    if not planned or planned != announced:
+        raise CommandFailed(f"the compiler planned {', '.join(planned) or 'no'} bytes, the program announces {', '.join(announced) or 'none'}")
 
 
 def compiler_in(build):
