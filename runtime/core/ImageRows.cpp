@@ -139,10 +139,10 @@ void Image::checkRows(Span<galvatron_rt_row_record> rows, const char *table) con
                       tensors[row.tensor].role == GALVATRON_RT_ROLE_OUTPUT;
       if (!isOutput || (row.micro_batch == -1 && tensors[row.tensor].batch_dim != -1))
         bad(what, " publishes tensor ", row.tensor, " of micro-batch ", row.micro_batch);
-      break;
+      continue; // has no args
     }
     case GALVATRON_RT_ACTION_PUBLISH_GRADIENTS:
-      break;
+      continue;
     case GALVATRON_RT_ACTION_ALL_REDUCE:
     case GALVATRON_RT_ACTION_ALL_GATHER:
       checkArgs(row, what);
