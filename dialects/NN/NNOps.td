@@ -695,7 +695,7 @@ def NN_AdamWOp : NN_PureOp<"adamw", [AllTypesMatch<["parameter", "gradient", "ex
   let summary = "one AdamW update, as torch.optim.AdamW";
   let description = [{
     g = gradient * clip_scale; p *= 1 - lr * weight_decay (if `decay`); m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;
-    p -= lr / (1 - β1^t) * m / (sqrt(v) / sqrt(1 - β2^t) + ε). `hyper` holds the scalars of the step in the order of
+    p -= lr / (1 - β1^t) * m / (sqrt(v) / sqrt(1 - β2^t) + ε), where 0 / 0 (ε = 0) is 0. `hyper` holds the scalars of the step in the order of
     `galvatron_rt_hyper` (galvatron_rt.h). (Loshchilov & Hutter, 2019.)
   }];
   let arguments = (ins NN_Float:$parameter, NN_Float:$gradient, NN_Float:$exp_avg, NN_Float:$exp_avg_sq,

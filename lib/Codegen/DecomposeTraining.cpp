@@ -129,6 +129,8 @@ struct DecomposeAdamW : OpRewritePattern<AdamWOp> {
     if (op.getDecay())
       p = t.mul(p, hyper(GALVATRON_RT_HYPER_DECAY_FACTOR));
     Value root = t.add(t.mul(t.sqrt(v), hyper(GALVATRON_RT_HYPER_BIAS2)), hyper(GALVATRON_RT_HYPER_EPS));
+    // With ε = 0 what has never had a gradient, and padding is of that kind, would become 0 / 0.
+    root = t.binary<MaximumOp>(root, t.splat(root, std::numeric_limits<float>::min()));
     p = t.sub(p, t.mul(t.div(m, root), hyper(GALVATRON_RT_HYPER_STEP_SIZE)));
     markInPlace({p, m, v});
     rewriter.replaceOp(op, ValueRange{p, m, v});

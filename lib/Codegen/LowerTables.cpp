@@ -139,6 +139,13 @@ Value TableLowering::view(Value source, Type type, int64_t microBatch, ArrayAttr
   return builder.create<rt::ViewOp>(source.getLoc(), result, source, microBatch * stride, axes, strides);
 }
 
+/// The value that others are pieces of; its memory is theirs.
+static Value getWhole(Value value) {
+  while (auto piece = value.getDefiningOp<pipe::PieceOp>())
+    value = piece.getValue();
+  return value;
+}
+
 /// The buffer of what ranks give to a collective. They find each other's by its place, which is the same for all of them; a rank's piece
 /// of what is whole is elsewhere on each.
 Value TableLowering::getOwn(Value value) {
@@ -157,7 +164,8 @@ Value TableLowering::getOwn(Value value) {
 void TableLowering::lowerReduce(pipe::AllReduceOp reduce) {
   Value input = getOwn(reduce.getValue()), output = input;
   auto readsLater = [&](Operation *user) { return user != reduce && getEnd(user) > position[reduce]; };
-  if (!isa<rt::SlotOp>(input.getDefiningOp()) || llvm::any_of(reduce.getValue().getUsers(), readsLater))
+  if (!isa<rt::SlotOp>(input.getDefiningOp()) || getWhole(reduce.getValue()) != reduce.getValue() ||
+      llvm::any_of(reduce.getValue().getUsers(), readsLater))
     output = makeSlot(reduce.getLoc(), reduce.getType(), "all_reduce");
   builder.create<rt::AllReduceOp>(reduce.getLoc(), reduce.getMonoidAttr(), input, output, getAxes(reduce.getAxes()),
                                   reduce.getMicroBatchAttr());
@@ -212,7 +220,7 @@ bool TableLowering::mayWriteOver(pipe::RunOp run, int64_t input, int64_t output)
   if (llvm::count_if(run.getInputs(), [&](Value other) { return buffers[other] == buffer; }) != 1)
     return false;
   if (isa_and_nonnull<rt::SlotOp>(buffer.getDefiningOp()))
-    return lastUse[value] <= position[run];
+    return lastUse[getWhole(value)] <= position[run];
   // Over a parameter only with its own next value.
   auto home = buffer.getDefiningOp<rt::ParameterOp>();
   return home && homeLastUse[buffer] <= position[run] &&
@@ -344,7 +352,7 @@ LogicalResult TableLowering::lower(Operation *row) {
   } else if (auto wait = dyn_cast<pipe::WaitOp>(row)) {
     builder.create<rt::WaitSentOp>(wait.getLoc(), buffers[wait.getValue()], wait.getTo(), wait.getMicroBatchAttr());
   } else if (auto receive = dyn_cast<pipe::ReceiveOp>(row)) {
-    Value slot = makeSlot(receive.getLoc(), receive.getType(), ("received from stage " + Twine(receive.getFrom())).str());
+    Value slot = makeSlot(receive.getLoc(), receive.getType(), ("value " + Twine(receive.getTransfer()) + " of stage " + Twine(receive.getFrom())).str());
     builder.create<rt::ReceiveOp>(receive.getLoc(), slot, receive.getFrom(), receive.getMicroBatchAttr());
     buffers[receive.getResult()] = slot;
   } else if (auto place = dyn_cast<pipe::PlaceOp>(row)) {

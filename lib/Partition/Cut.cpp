@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "UnusedResults.h"
 #include "dialects/Dist/Dist.h"
 #include "dialects/NN/NN.h"
 #include "galvatron/Partition/Passes.h"
@@ -133,12 +134,6 @@ struct CutFunction {
   SmallVector<unsigned> inputs;      ///< block inputs that the backward takes
   SmallVector<unsigned> cotangents;  ///< cotangents that the backward takes
 };
-
-void eraseUnused(Block &body) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
-    if (isOpTriviallyDead(&op))
-      op.erase();
-}
 
 class Cutter {
 public:
@@ -298,38 +293,6 @@ class DistCut : public galvatron::impl::DistCutPassBase<DistCut> {
       for (func::FuncOp function : {entry.second.second.forward, entry.second.second.backward, entry.second.second.inference})
         if (function)
           dropUnusedResults(function);
-    }
-  }
-
-  /// Removes the results of a function that none of its calls use; the function too if it has no call.
-  void dropUnusedResults(func::FuncOp function) {
-    SmallVector<func::CallOp> calls;
-    llvm::BitVector unused(function.getNumResults(), true);
-    for (auto step : getOperation().getOps<func::FuncOp>())
-      for (auto call : step.getOps<func::CallOp>())
-        if (call.getCalleeAttr().getAttr() == function.getSymNameAttr()) {
-          calls.push_back(call);
-          for (OpResult result : call.getResults())
-            if (!result.use_empty())
-              unused.reset(result.getResultNumber());
-        }
-    if (calls.empty())
-      return function.erase();
-    if (unused.none())
-      return;
-    function.front().getTerminator()->eraseOperands(unused);
-    eraseUnused(function.front());
-    function.setFunctionType(FunctionType::get(&getContext(), function.getArgumentTypes(),
-                                               function.front().getTerminator()->getOperandTypes()));
-    for (func::CallOp call : calls) {
-      OpBuilder builder(call);
-      auto shorter = builder.create<func::CallOp>(call.getLoc(), function, call.getOperands());
-      copyAttributes(call, shorter);
-      unsigned next = 0;
-      for (OpResult result : call.getResults())
-        if (!unused[result.getResultNumber()])
-          result.replaceAllUsesWith(shorter.getResult(next++));
-      call.erase();
     }
   }
 

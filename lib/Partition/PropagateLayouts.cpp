@@ -1,6 +1,7 @@
 //===- PropagateLayouts.cpp - Layouts as attributes, reshards as ops ------===//
 
 #include "Propagation.h"
+#include "UnusedResults.h"
 #include "galvatron/Partition/Passes.h"
 
 using namespace mlir;
@@ -162,13 +163,47 @@ public:
       propagation.emplace(getOperation(), *mesh);
       if (failed(propagation->run()))
         return signalPassFailure();
-    } while (giveNumbers(propagation->getCounting()) || moveOut(propagation->getOutsiders()) || groupAllSums(*propagation));
+    } while (giveNumbers(propagation->getCounting()) || moveOut(propagation->getOutsiders()) || groupAllSums(*propagation) ||
+             dropUnused(propagation->getFunctions()));
     SmallVector<func::FuncOp> functions(propagation->getFunctions());
     llvm::append_range(functions, getSteps(getOperation()));
     for (func::FuncOp function : functions)
       insertReshards(function, *propagation);
-    for (func::FuncOp function : functions)
+    bool ok = true;
+    for (func::FuncOp function : functions) {
       annotate(function, *propagation);
+      ok = ok && succeeded(checkNamedOps(function, *mesh));
+    }
+    if (!ok)
+      signalPassFailure();
+  }
+
+  /// What a plan says of single ops fits together with what else splits the rows of the batch, which is never padded.
+  static LogicalResult checkNamedOps(func::FuncOp function, dist::MeshOp mesh) {
+    for (Operation &op : function.front()) {
+      auto name = op.getAttrOfType<StringAttr>(dist::opAttrName);
+      if (!name)
+        continue;
+      for (OpOperand &operand : op.getOpOperands()) {
+        dist::LayoutAttr layout = getLayout(operand.get());
+        for (auto [dim, axes] : llvm::enumerate(layout ? layout.getDims() : ArrayAttr::get(op.getContext(), {}))) {
+          int64_t pieces = mesh.getAxesSize(cast<ArrayAttr>(axes)), size = nn::tensorType(operand.get()).getDimSize(dim);
+          if (dist::hasTime(cast<ArrayAttr>(axes)) && size % pieces)
+            return op.emitError() << "op " << name << " cannot be split along dimension " << dim << " of operand "
+                                  << operand.getOperandNumber() << ", whose " << size << " rows of the batch would be in " << pieces
+                                  << " pieces: those of the plan's op, of ranks that share the batch and of micro-batches";
+        }
+      }
+    }
+    return success();
+  }
+
+  /// A function that was shared by blocks with other strategies may make something for those only.
+  static bool dropUnused(ArrayRef<func::FuncOp> functions) {
+    bool changed = false;
+    for (func::FuncOp function : functions)
+      changed |= dropUnusedResults(function);
+    return changed;
   }
 
   bool groupAllSums(const Propagation &found) {

@@ -116,6 +116,14 @@ static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport r
 std::optional<Plan> galvatron::makePlan(const PlanDegrees &degrees, PlanReport report) {
   int64_t inMesh = std::accumulate(degrees.mesh.begin(), degrees.mesh.end(), int64_t(1), std::multiplies<>());
   int64_t ranks = degrees.ranks.value_or(inMesh);
+  auto isDegree = [](int64_t degree) { return degree >= 1 && degree <= maxRanks; };
+  if (!degrees.ranks && degrees.mesh.empty() && isDegree(degrees.pipeline) && isDegree(degrees.tensor) &&
+      degrees.pipeline * degrees.tensor > 1) {
+    report("the number of ranks is missing, which " + Twine(degrees.pipeline) + (degrees.pipeline == 1 ? " stage" : " stages") + " of " +
+           Twine(degrees.tensor) + (degrees.tensor == 1 ? " rank" : " ranks") + " that share each block divide: --ranks=" +
+           Twine(degrees.pipeline * degrees.tensor) + ", or a multiple of it");
+    return std::nullopt;
+  }
   if (!checkDegrees(ranks, degrees, report))
     return std::nullopt;
   Plan plan;

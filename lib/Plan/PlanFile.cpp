@@ -40,7 +40,16 @@ static bool checkText(StringRef text, PlanReport report) {
         i += text[i] == '\\' ? 2 : 1;
       StringRef string = text.slice(begin, i);
       bool isKey = text.substr(i + 1).ltrim(" \t\r\n").starts_with(":");
-      if (isKey && !objects.empty() && !objects.back().insert(string).second) {
+      // The same key may be written with escapes.
+      std::string key = string.str();
+      if (string.contains('\\')) {
+        Expected<json::Value> unescaped = json::parse(("\"" + string + "\"").str());
+        if (!unescaped)
+          consumeError(unescaped.takeError()); // the parser will say so
+        else if (std::optional<StringRef> found = unescaped->getAsString())
+          key = found->str();
+      }
+      if (isKey && !objects.empty() && !objects.back().insert(key).second) {
         report("key \"" + string.take_front(64) + "\" is there twice");
         return false;
       }
@@ -279,7 +288,10 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
   readStages(*object);
   if (const json::Value *schedule = object->get("schedule")) {
     auto refuse = [&](const Twine &message) { fail("", message); };
-    if (std::optional<PlanSchedule> found = parseSchedule(schedule->getAsString().value_or(""), refuse))
+    std::optional<StringRef> name = schedule->getAsString();
+    if (!name)
+      fail("", "\"schedule\": wanted a name, like \"1f1b\"");
+    else if (std::optional<PlanSchedule> found = parseSchedule(*name, refuse))
       plan.schedule = *found;
   }
   for (auto [key, strategy] : {std::pair("embedding", &plan.embedding), {"head", &plan.head}})

@@ -6,6 +6,7 @@
 #include "galvatron/Plan/Passes.h"
 #include "galvatron/Plan/PlanModule.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <set>
 
@@ -328,7 +329,7 @@ void PlanPrinter::printParameters() {
     for (auto [dim, piece] : llvm::enumerate(pieces[FlatSymbolRefAttr::get(parameter.getSymNameAttr())])) {
       if (piece.axes.empty())
         continue;
-      shape[dim] /= piece.count;
+      shape[dim] = llvm::divideCeil(shape[dim], piece.count);
       where += (where.empty() ? ", dim " : "; dim ") + std::to_string(dim) + " by " + describeAxes(piece.axes);
     }
     int64_t width = std::max<int64_t>(type.getElementTypeBitWidth() / 8, 1), elements = 1;

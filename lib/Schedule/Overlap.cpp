@@ -26,9 +26,15 @@ static Operation *getLater(Operation *one, Operation *other) { return one->isBef
 /// The last row that reads a value, or a piece of it, apart from `except`; the row that makes it if none does.
 static Operation *getLastReader(Value value, Operation *except) {
   Operation *last = value.getDefiningOp();
-  for (Operation *user : value.getUsers())
-    if (user != except)
-      last = getLater(last, isa<pipe::PieceOp, pipe::CompleteOp>(user) ? getLastReader(user->getResult(0), except) : user);
+  SmallVector<Value> work{value};
+  while (!work.empty())
+    for (Operation *user : work.pop_back_val().getUsers()) {
+      if (user == except)
+        continue;
+      last = getLater(last, user);
+      if (isa<pipe::PieceOp, pipe::CompleteOp>(user))
+        work.push_back(user->getResult(0));
+    }
   return last;
 }
 

@@ -252,12 +252,12 @@ LogicalResult TableWriter::collect() {
     once.insert(&op);
   }
   for (Operation *op : once)
-    if (isa<nn::AddOp>(op) && !accumulation.contains(op)) {
+    if (isa<nn::AddOp>(op) && isHere(op) && !accumulation.contains(op)) {
       op->emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
       ok = false;
     }
   for (Operation *op : once)
-    if (!late.contains(op) && !accumulation.contains(op) && !op->hasTrait<OpTrait::IsTerminator>() &&
+    if (!late.contains(op) && !accumulation.contains(op) && !op->hasTrait<OpTrait::IsTerminator>() && isHere(op) &&
         llvm::any_of(op->getOperands(), [&](Value operand) { return each.contains(operand.getDefiningOp()); })) {
       op->emitOpError("runs before the first micro-batch and reads what one of them makes");
       ok = false;

@@ -74,14 +74,17 @@ Homes::Homes(func::FuncOp step) {
 }
 
 /// What a tree of additions adds up, from the left.
-void collectAddends(Value sum, SmallVectorImpl<Value> &addends, bool isRoot = true) {
-  auto add = sum.getDefiningOp<nn::AddOp>();
-  if (!add || !(isRoot || sum.hasOneUse())) {
-    addends.push_back(sum);
-    return;
+void collectAddends(Value sum, SmallVectorImpl<Value> &addends) {
+  SmallVector<Value> work{sum};
+  while (!work.empty()) {
+    Value next = work.pop_back_val();
+    auto add = next.getDefiningOp<nn::AddOp>();
+    if (!add || !(next == sum || next.hasOneUse())) {
+      addends.push_back(next);
+      continue;
+    }
+    work.append({add.getRhs(), add.getLhs()});
   }
-  collectAddends(add.getLhs(), addends, false);
-  collectAddends(add.getRhs(), addends, false);
 }
 
 using Groups = llvm::MapVector<int64_t, SmallVector<Value>>;

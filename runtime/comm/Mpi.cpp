@@ -2,11 +2,12 @@
 // every collective is started, and looked at with growing pauses.
 #include "comm/Mpi.h"
 
-#include "core/Clock.h"
+#include "comm/Patience.h"
 #include "galvatron_rt.h"
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <mpi.h>
 #include <time.h>
 
@@ -37,11 +38,11 @@ MPI_Op toMpiOp(int64_t monoid) {
   __builtin_unreachable();
 }
 
-/// Looks at a request until it is done. Calls `waits` once, if that takes a tenth of the `timeout`; throws
-/// what `late` throws when it is over.
+/// Looks at a request until it is done. Calls `waits` once, if that takes half a second, or a tenth of the
+/// `timeout`; throws what `late` throws when it is over.
 template <typename Waits, typename Late>
 void await(MPI_Request &request, double timeout, Waits waits, Late late) {
-  double begin = secondsNow();
+  Patience patience(timeout);
   constexpr long longest = 500000; // nanoseconds
   long pause = 0;
   bool isLong = false;
@@ -49,12 +50,12 @@ void await(MPI_Request &request, double timeout, Waits waits, Late late) {
     MPI_Test(&request, &done, MPI_STATUS_IGNORE);
     if (done)
       return;
-    double passed = secondsNow() - begin;
-    if (passed > timeout / 10 && !isLong) {
+    double left = patience.left();
+    if (timeout - left > std::min(timeout / 10, 0.5) && !isLong) {
       isLong = true;
       waits();
     }
-    if (passed > timeout)
+    if (left <= 0)
       late();
     timespec rest{0, pause};
     if (pause)
@@ -167,21 +168,19 @@ private:
     int64_t number; // among those of the group, from 1
   };
 
-  /// In words of 64 bytes where they divide, as MPI counts in int.
+  /// In words of as many bytes as divide all, up to 64 KiB, as MPI counts in int.
   void startGather(Underway &own) const {
     const Collective &c = own.collective;
-    MPI_Datatype type = MPI_BYTE;
-    int64_t count = c.count;
-    bool isWide = c.count % 64 == 0;
-    if (isWide) {
-      MPI_Type_contiguous(64, MPI_BYTE, &type);
-      MPI_Type_commit(&type);
-      count = c.count / 64;
-    }
+    int64_t word = std::min<int64_t>(c.count & -c.count, 1 << 16), count = word ? c.count / word : 0;
+    if (count > std::numeric_limits<int>::max())
+      // untested: takes more than 2 GiB of each rank
+      fail("'", c.name.value, "' has ", c.count, " bytes, which are too many to gather over ", c.name.axes);
+    MPI_Datatype type;
+    MPI_Type_contiguous(static_cast<int>(std::max<int64_t>(word, 1)), MPI_BYTE, &type);
+    MPI_Type_commit(&type);
     MPI_Iallgather(c.in, static_cast<int>(count), type, c.out, static_cast<int>(count), type, comm,
                    &own.requests.emplace_back());
-    if (isWide)
-      MPI_Type_free(&type); // when the collective is done
+    MPI_Type_free(&type); // when the collective is done
   }
 
   void wait(const char *what, CollectiveName name, int64_t number, MPI_Request &request) {
@@ -199,6 +198,7 @@ private:
 
   /// MPI does not say who is missing. So members that have waited for long say how far they have come.
   void tellThatThisWaits() {
+    hear();
     int own = 0;
     MPI_Comm_rank(comm, &own);
     int64_t &word = told.emplace_back(started);
@@ -212,18 +212,23 @@ private:
     heard[static_cast<size_t>(own)] = started;
   }
 
-  /// "2, 3": those who have not said that they have come to collective `number`.
-  std::string whoIsMissing(int64_t number) {
+  /// Takes in what others have told.
+  void hear() {
     for (;;) {
       int isThere = 0;
       MPI_Status status;
       MPI_Iprobe(MPI_ANY_SOURCE, 0, comm, &isThere, &status);
       if (!isThere)
-        break;
+        return;
       int64_t word = 0;
       MPI_Recv(&word, 1, MPI_INT64_T, status.MPI_SOURCE, 0, comm, MPI_STATUS_IGNORE);
       heard[static_cast<size_t>(status.MPI_SOURCE)] = word;
     }
+  }
+
+  /// "2, 3": those who have not said that they have come to collective `number`.
+  std::string whoIsMissing(int64_t number) {
+    hear();
     std::string missing;
     for (size_t i = 0; i < members.size(); ++i)
       if (heard[i] < number)

@@ -1,7 +1,7 @@
 // SharedMemory.cpp: see SharedMemory.h.
 #include "comm/SharedMemory.h"
 
-#include "core/Clock.h"
+#include "comm/Patience.h"
 #include "core/Error.h"
 #include "galvatron_rt.h"
 
@@ -295,7 +295,7 @@ void SharedMemoryTransport::await(std::atomic<uint32_t> &counter, uint32_t wante
   // Seconds between looks at whether somebody has failed, and at other things that may be to do: no
   // counter that is not the one at hand wakes this rank.
   constexpr double slice = 0.1, busySlice = 0.001;
-  double deadline = secondsNow() + timeout;
+  Patience patience(timeout);
   for (int spin = 0;; ++spin) {
     uint32_t value = counter.load(std::memory_order_acquire);
     if (isAt(value, wanted))
@@ -307,7 +307,7 @@ void SharedMemoryTransport::await(std::atomic<uint32_t> &counter, uint32_t wante
       __builtin_ia32_pause();
       continue;
     }
-    double left = deadline - secondsNow();
+    double left = patience.left();
     if (hasEnded(rank) && !isAt(counter.load(std::memory_order_acquire), wanted))
       galvatron_rt::fail("rank ", rank, " has ended and did not ", missing());
     if (left <= 0)

@@ -200,6 +200,8 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
     if (given(flag))
       wrong(concat(flag, " does not apply: ", why));
   };
+  if (const char *size = std::getenv("OMPI_COMM_WORLD_SIZE"); size && std::atol(size) > 1)
+    inapplicable("--ranks-as-threads", "mpirun has started each rank as a process; say mpirun, or this flag");
   if (!given("--data"))
     wrong("--data=DIR is missing; --help lists the flags");
   if (config.loss < 0 && !options.forwardOnly)

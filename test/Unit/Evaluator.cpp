@@ -493,7 +493,7 @@ public:
     for (size_t i = 0; i < out[0].data.size(); ++i) {
       double g = in[1].data[i] * in[5].data[0], p = in[0].data[i] * (op.getDecay() ? 1 - h[Lr] * h[WeightDecay] : 1);
       double m = h[Beta1] * in[2].data[i] + (1 - h[Beta1]) * g, v = h[Beta2] * in[3].data[i] + (1 - h[Beta2]) * g * g;
-      out[0].data[i] = p - h[Lr] * h[Bias1] * m / (std::sqrt(v) * h[Bias2] + h[Eps]);
+      out[0].data[i] = p - h[Lr] * h[Bias1] * m / std::max<double>(std::sqrt(v) * h[Bias2] + h[Eps], std::numeric_limits<float>::min());
       out[1].data[i] = m;
       out[2].data[i] = v;
     }

@@ -98,7 +98,7 @@ struct Options {
   cl::opt<std::string> mesh{"mesh", cl::desc("The ranks as a grid, slowest link first: 2x4 is two nodes of four. Stages take the outermost axes, --tp the innermost "
                                              "(default: the prime factors of stages, data and tensor parallelism)"),
                             cl::value_desc("SIZExSIZE..."), cl::cat(category)};
-  cl::opt<std::string> planFile{"plan", cl::desc("A plan from a file, instead of the six flags before (docs/PlanFormat.md): a strategy for each block"),
+  cl::opt<std::string> planFile{"plan", cl::desc("A plan from a file (docs/PlanFormat.md): a strategy for each block. Instead of --ranks, --pp, --tp, --mesh, --micro-batches and --schedule"),
                                 cl::value_desc("file"), cl::cat(category)};
   cl::opt<std::string> savePlan{"save-plan", cl::desc("Write the plan, of flags or a file, with all that it leaves open decided"), cl::value_desc("file"),
                                 cl::cat(category)};
