@@ -5,6 +5,8 @@
 #include "TensorBuilder.h"
 #include "galvatron_rt.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace galvatron;
 using namespace galvatron::nn;

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <sys/stat.h>
 

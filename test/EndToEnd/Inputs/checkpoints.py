@@ -7,6 +7,7 @@
   checkpoints.py edit FILE FILE [drop NAME | rename NAME NEW | flat NAME | step N]...   a copy with changes; flat = of one dimension
   checkpoints.py stop SIGNAL[,SIGNAL...] ROWS LOG COMMAND...    runs the command, sends the signals once the log has so many rows (and half a second later
                                                             each other one), prints how it ended
+  checkpoints.py pause SECONDS LOG COMMAND...               stops the command, lets it go on, prints whether it does
   checkpoints.py go-on FOLDER COMMAND...                    three steps more from the checkpoint there are what the command computes that begins anew
   checkpoints.py zeros FOLDER STEPS                         data of zeros for linear.mlir, which takes no room on the disk
 """
@@ -97,6 +98,28 @@ def stop(signals, rows, log, *command):
     print(f"exit {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}", "at once" if time.monotonic() - begin < 2 else "later")
 
 
+def pause(seconds, log, *command):
+    log = pathlib.Path(log)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def await_rows(count):
+        deadline = time.monotonic() + 60
+        while not log.exists() or log.read_bytes().count(b"\n") < count:
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit("it ended, or logs nothing")
+            time.sleep(0.01)
+
+    await_rows(20)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(float(seconds))
+    rows = log.read_bytes().count(b"\n")
+    process.send_signal(signal.SIGCONT)
+    await_rows(rows + 20)
+    process.kill()
+    process.wait()
+    print("goes on")
+
+
 def go_on(folder, *command):
     step = max(int(path.name[5:-12]) for path in pathlib.Path(folder).glob("step-*.safetensors"))
     run = lambda name, *flags: subprocess.run([*command, f"--steps={step + 3}", f"--save={folder}.{name}", *flags], stdout=subprocess.DEVNULL, check=True)
@@ -119,7 +142,7 @@ def main(command, *arguments):
     if command == "cut":
         os.truncate(arguments[0], os.path.getsize(arguments[0]) - int(arguments[1]))
     else:
-        {"names": names, "compare": compare, "logs": logs, "edit": edit, "stop": stop, "go-on": go_on, "zeros": zeros}[command](*arguments)
+        {"names": names, "compare": compare, "logs": logs, "edit": edit, "stop": stop, "pause": pause, "go-on": go_on, "zeros": zeros}[command](*arguments)
 
 
 main(*sys.argv[1:])
