@@ -50,7 +50,7 @@ static bool checkText(StringRef text, PlanReport report) {
           key = found->str();
       }
       if (isKey && !objects.empty() && !objects.back().insert(key).second) {
-        report("key \"" + string.take_front(64) + "\" is there twice");
+        report("key \"" + StringRef(key).take_front(64) + "\" is there twice");
         return false;
       }
     }

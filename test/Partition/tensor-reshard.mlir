@@ -28,12 +28,12 @@ func.func private @block(%x: tensor<4x8xf32>, %w: tensor<8x6xf32>, %v: tensor<4x
 nn.parameter @w trainable : tensor<8x6xf32>, view strided<[6, 1]> of "w" [8, 6] init normal
 nn.parameter @v trainable : tensor<4x8xf32>, view strided<[8, 1]> of "v" [4, 8] init normal
 // CHECK-LABEL: func.func @step(
-func.func @step(%x: tensor<4x8xf32> {nn.name = "x"}) -> (tensor<4x6xf32>, tensor<8x8xf32>) {
+func.func @step(%x: tensor<4x8xf32> {nn.name = "x"}) -> (tensor<4x6xf32>, tensor<8x8xf32>, tensor<8x8xf32>) {
   %w = nn.get_parameter @w : tensor<8x6xf32>
   %v = nn.get_parameter @v : tensor<4x8xf32>
   // A block takes what it reads in pieces in pieces.
   // CHECK: %[[MINE:.*]] = dist.slice %arg0 dim 0 over @mesh ["a"] : tensor<4x8xf32> -> tensor<2x8xf32>
   // CHECK: call @block(%arg0, %{{.*}}, %{{.*}}, %[[MINE]])
   %0:3 = call @block(%x, %w, %v, %x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4x8xf32>, tensor<8x6xf32>, tensor<4x8xf32>, tensor<4x8xf32>) -> (tensor<4x6xf32>, tensor<8x8xf32>, tensor<8x8xf32>)
-  return %0#0, %0#1 : tensor<4x6xf32>, tensor<8x8xf32>
+  return %0#0, %0#1, %0#2 : tensor<4x6xf32>, tensor<8x8xf32>, tensor<8x8xf32>
 }

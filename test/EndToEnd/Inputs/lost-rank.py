@@ -21,6 +21,14 @@ def find(program, rank):
     sys.exit(f"no process is rank {rank} of {program}")
 
 
+def is_there(process):
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def main(name, rank, program, log, seconds, *command):
     log = pathlib.Path(log)
     log.unlink(missing_ok=True)
@@ -39,11 +47,14 @@ def main(name, rank, program, log, seconds, *command):
     except subprocess.TimeoutExpired:
         job.kill()
         print("did not end")
-    try:
-        os.kill(process, signal.SIGKILL)
-        print("the lost rank was left behind")
-    except ProcessLookupError:
-        pass
+    # mpirun may end before those that it has killed.
+    deadline = time.monotonic() + 5
+    while is_there(process):
+        if time.monotonic() > deadline:
+            print("the lost rank was left behind")
+            os.kill(process, signal.SIGKILL)
+            break
+        time.sleep(0.05)
 
 
 main(*sys.argv[1:])
