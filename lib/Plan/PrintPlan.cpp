@@ -177,7 +177,9 @@ void PlanPrinter::printSplits(const Run &run, const BlockFunction &block) {
       Value other = joint.getArgument(split.getInput());
       if (!inside.isSame(value, dim, other, split.getDim()))
         return false;
-      os << (isFirst ? " " : ", ") << block.names[split.getInput()] << " dim " << split.getDim();
+      // Of the first block that the run has.
+      auto read = nn::ForwardOp(run.call).getInputs()[split.getInput()].getDefiningOp<nn::GetParameterOp>();
+      os << (isFirst ? " " : ", ") << (read ? read.getParameter() : StringRef(block.names[split.getInput()])) << " dim " << split.getDim();
       isFirst = false;
       return true;
     });

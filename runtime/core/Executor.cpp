@@ -142,7 +142,11 @@ std::string Executor::profileText() const {
   std::sort(lines.begin(), lines.end(), [](const auto &a, const auto &b) {
     return a.first.seconds != b.first.seconds ? a.first.seconds > b.first.seconds : a.second < b.second;
   });
-  std::string text = "      ms     %    calls  function\n";
+  std::string text =
+      image.config().ranks > 1
+          ? concat("rank ", context.rank, ", of stage ", image.config().stage, ", in all steps\n")
+          : std::string();
+  text += "      ms     %    calls  function\n";
   for (const auto &[spent, name] : lines) {
     char line[64];
     std::snprintf(line, sizeof(line), "%8.3f %5.1f %8lld  ", spent.seconds * 1e3,

@@ -51,7 +51,10 @@ std::string footer(const Image &image, const std::string &program) {
   text += concat(
       "  ", program,
       " --data=data --forward-only --load=final.safetensors --save-outputs=out.safetensors\n");
-  text += concat("\nThreads (", config.threads,
+  if (config.ranks > 1)
+    text += concat("\nIt has ", config.ranks, " ranks: mpirun -n ", config.ranks, " ", program,
+                   " ..., or --ranks-as-threads.\n");
+  text += concat("\nRanks (", config.ranks, "), threads of each (", config.threads,
                  "), optimizer and shapes were fixed when the program was compiled.");
   return text;
 }
@@ -256,7 +259,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   checkNumber(app, "--weight-decay", hyper.weightDecay, 0, true, infinity);
   checkNumber(app, "--momentum", hyper.momentum, 0, true, infinity);
   checkNumber(app, "--clip-norm", hyper.clipNorm, 0, false, infinity);
-  checkNumber(app, "--steps", static_cast<double>(options.steps), 1, true, infinity);
+  checkNumber(app, "--steps", static_cast<double>(options.steps), 1, true, 1e15);
   checkNumber(app, "--warmup", static_cast<double>(hyper.warmup), 0, true, infinity);
   checkNumber(app, "--timeout", options.timeout, 0, false, infinity);
   checkNumber(app, "--collective-delay", options.collectiveDelay, 0, true, 1e6);

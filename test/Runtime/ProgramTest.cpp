@@ -278,7 +278,7 @@ TEST_F(ProgramTest, RefusesWrongCommandLines) {
   EXPECT_EQ(run("--data=data --steps=1 >&-").status, 0) << "nobody wants to read it";
   expect("--data=data --qqqqqq 3", "unknown flag '--qqqqqq' (--help lists all)");
   expect("--data=data 3", "unexpected argument '3'; --help lists the flags");
-  expect("--data=data --steps=0", "--steps is 0, wanted at least 1");
+  expect("--data=data --steps=0", "--steps is 0, wanted at least 1 and less than 1e+15");
   expect("--data=data --lr=-1", "--lr is -1, wanted at least 0");
   expect("--data=data --lr=nan", "--lr is nan, wanted at least 0");
   expect("--data=data --clip-norm=0", "--clip-norm is 0, wanted more than 0");

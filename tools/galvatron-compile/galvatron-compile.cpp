@@ -351,6 +351,7 @@ mlir::LogicalResult Compilation::resolve(mlir::ModuleOp module) {
 int Compilation::tellPlan(mlir::ModuleOp module) {
   if (explain)
     explainPlan(module, wanted && output.empty() ? errs() : outs());
+  outs().flush(); // before what standard error says next
   if (savePlan.empty())
     return 0;
   auto write = [&](raw_ostream &os) {
@@ -452,6 +453,7 @@ int Compilation::run() {
       return fail("--print-memory needs the stage 'lowered', not '" + emitStage + "'");
     for (rt::ProgramOp program : programs)
       printMemoryReport(program, wanted && output.empty() ? errs() : outs());
+    outs().flush();
   }
   return wanted ? print(*module) : writeProgram(*module);
 }

@@ -53,7 +53,7 @@ static constexpr char overview[] = R"(Runs passes on a module, in the order in w
                  --nn-add-optimizer=optimizer=adamw --verify-training
     planned      --dist-apply-plan=micro-batches=1 --verify-planned
     partitioned  --dist-cut --dist-propagate-layouts --dist-partition --verify-partitioned
-    scheduled    --pipe-split --pipe-schedule --pipe-verify-schedule --verify-scheduled
+    scheduled    --pipe-split --pipe-schedule --pipe-overlap --pipe-verify-schedule --verify-scheduled
     lowered      --rt-insert-checks --nn-decompose --rt-legalize-contracts --canonicalize --cse --rt-form-kernels
                  --rt-lower=threads=1 --rt-plan-memory --rt-lower-kernels --rt-convert-kernels --rt-convert-functions
 
@@ -91,6 +91,9 @@ int main(int argc, char **argv) {
   mlir::registerPassManagerCLOptions();
   mlir::registerDefaultTimingManagerCLOptions();
   mlir::tracing::DebugCounter::registerCLOptions();
+  // A message names its op; printing all of a step after it buries what it says.
+  if (cl::Option *print = cl::getRegisteredOptions().lookup("mlir-print-op-on-diagnostic"))
+    static_cast<cl::opt<bool> *>(print)->setInitialValue(false);
   galvatron::refuseUnknownFlags("galvatron-opt", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, input, output, registry));
