@@ -64,11 +64,11 @@ void await(MPI_Request &request, double timeout, Waits waits, Late late) {
   }
 }
 
-/// Calls `part` with the pieces of `bytes` bytes that MPI, which counts in int, can send.
-template <typename Part> void forEachPart(int64_t bytes, Part part) {
+/// Calls `part` with the pieces of `count` bytes or elements that MPI, which counts in int, can send.
+template <typename Part> void forEachPart(int64_t count, Part part) {
   constexpr int64_t most = int64_t(1) << 30;
-  for (int64_t first = 0; first < bytes; first += most)
-    part(first, static_cast<int>(std::min(most, bytes - first)));
+  for (int64_t first = 0; first < count; first += most)
+    part(first, static_cast<int>(std::min(most, count - first)));
 }
 
 class MpiChannel : public Channel {

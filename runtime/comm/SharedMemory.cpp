@@ -78,8 +78,8 @@ public:
   }
 
   void start(const Collective &collective) override {
-    start({collective.what(), collective.name, collective.out,
-           [this, collective] { doShare(collective); }});
+    begin({collective.what(), collective.name, collective.out},
+          [this, collective] { doShare(collective); });
   }
 
   void complete(const void *out) override {
@@ -92,10 +92,10 @@ public:
   int64_t largest(CollectiveName name, int64_t value) override {
     word(transport.own).store(value, std::memory_order_relaxed);
     int64_t all = value;
-    complete(start({"agreement", name, nullptr, [this, &all] {
+    complete(begin({"agreement", name, nullptr}, [this, &all] {
       for (int64_t member : members)
         all = std::max(all, word(member).load(std::memory_order_relaxed));
-    }}));
+    }));
     underway.pop_back();
     return all;
   }
@@ -116,17 +116,17 @@ private:
     const char *what;
     CollectiveName name;
     const void *out;
-    std::function<void()> share; // until it is started
-    uint32_t number = 0;         // among those of the group, from 1
+    uint32_t number = 0; // among those of the group, from 1
   };
 
-  Underway &start(Underway collective) {
+  /// `share` is what this rank does when all members have started.
+  Underway &begin(Underway collective, std::function<void()> share) {
     std::atomic<uint32_t> &own = started(transport.own);
-    unfinished.push_back(std::move(collective.share));
+    unfinished.push_back(std::move(share));
     ++transport.unfinished;
     collective.number = own.load(std::memory_order_relaxed) + 1;
     countUp(own);
-    return underway.emplace_back(std::move(collective));
+    return underway.emplace_back(collective);
   }
 
   void complete(const Underway &collective) {
