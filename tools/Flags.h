@@ -4,10 +4,18 @@
 #define GALVATRON_TOOLS_FLAGS_H
 
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace galvatron {
+
+/// Lets --version say what the tool is. Call before LLVM parses the command line.
+inline void printVersionOf(llvm::StringRef tool) {
+  llvm::cl::SetVersionPrinter([tool](llvm::raw_ostream &os) {
+    os << tool << " " << GALVATRON_VERSION << " (LLVM " << LLVM_VERSION_STRING << ")\n";
+  });
+}
 
 /// The flag of the tool that `name` is most like, or nothing where none is alike.
 inline llvm::StringRef findNearestFlag(llvm::StringRef name) {

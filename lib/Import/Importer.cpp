@@ -231,6 +231,8 @@ LogicalResult Importer::importInputs(Scope &scope) {
     }
     Shape shape;
     bool complete = true;
+    std::string free;
+    int freeDims = 0;
     for (auto [i, dim] : enumerate(type.shape().dim())) {
       int64_t size = -1;
       if (given != options.shapes.end())
@@ -246,12 +248,10 @@ LogicalResult Importer::importInputs(Scope &scope) {
           complete = false;
         }
       } else if (size < 0) {
-        InFlightDiagnostic d = emitError(loc) << "dimension " << i;
+        free += (free.empty() ? "" : ", ") + std::to_string(i);
         if (!dim.dim_param().empty())
-          d << " ('" << dim.dim_param() << "')";
-        d << " is free; say --shapes=" << input.name() << ":";
-        printDims(d, type.shape());
-        d << " with a number for each";
+          free += " ('" + dim.dim_param() + "')";
+        ++freeDims;
         complete = false;
       } else if (!dim.dim_param().empty()) {
         auto [it, isNew] = params.try_emplace(dim.dim_param(), std::make_pair(size, input.name()));
@@ -262,6 +262,12 @@ LogicalResult Importer::importInputs(Scope &scope) {
         }
       }
       shape.push_back(size);
+    }
+    if (freeDims) {
+      InFlightDiagnostic d = emitError(loc) << (freeDims == 1 ? "dimension " : "dimensions ") << free << (freeDims == 1 ? " is" : " are")
+                                            << " free; say --shapes=" << input.name() << ":";
+      printDims(d, type.shape());
+      d << " with a number for each";
     }
     if (complete && !numElements(shape)) {
       emitError(loc) << "has more elements than 63 bits can count";

@@ -65,10 +65,14 @@ NodeDiagnosticHandler::NodeDiagnosticHandler(MLIRContext *context, StringRef fil
 
 void NodeDiagnosticHandler::print(Diagnostic &diagnostic) {
   Location loc = diagnostic.getLocation();
-  if (auto position = loc->findInstanceOf<FileLineColLoc>())
-    os << position.getFilename().getValue() << ":" << position.getLine() << ":" << position.getColumn() << ": ";
-  else
+  if (auto position = loc->findInstanceOf<FileLineColLoc>()) {
+    os << position.getFilename().getValue() << ":";
+    if (position.getLine()) // none: the whole file
+      os << position.getLine() << ":" << position.getColumn() << ":";
+    os << " ";
+  } else {
     os << file << ": ";
+  }
   if (NameLoc name = findName(loc)) {
     auto kind = dyn_cast<NameLoc>(name.getChildLoc());
     os << (kind ? kind.getName().getValue() : StringRef("node")) << " '" << name.getName().getValue() << "': ";

@@ -443,7 +443,8 @@ void Parameters::warnShared() {
     InFlightDiagnostic warning = emitWarning(onnxLocation(model.context, OnnxName::Initializer, name))
                                  << "is shared by " << nodes.size() << " nodes ('" << nodes[0] << "', '" << nodes[1]
                                  << (nodes.size() > 2 ? "', ...)" : "')")
-                                 << " and trains as one; exporters merge parameters of equal value";
+                                 << " and trains as one; exporters merge parameters of equal value"
+                                 << " (to train them apart, export the model after a first step, when they differ)";
   }
 }
 

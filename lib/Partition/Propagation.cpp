@@ -51,8 +51,11 @@ void Propagation::conflict(Operation *op, const Twine &reason) {
   }
   ok = false;
   // The forward, its backward and the one for inference have copies of an op.
-  if (reported.insert({op->getName().getAsOpaquePointer(), op->getLoc().getAsOpaquePointer()}).second)
-    op->emitOpError() << reason;
+  if (!reported.insert({op->getName().getAsOpaquePointer(), op->getLoc().getAsOpaquePointer()}).second)
+    return;
+  InFlightDiagnostic error = op->emitOpError() << reason;
+  if (isOverTime() && reported.size() == 1)
+    error.attachNote() << "\"time\" is the " << pieces << " micro-batches of a step; with one of them, nothing is cut over it";
 }
 
 /// Forgets all that was found for the axis.

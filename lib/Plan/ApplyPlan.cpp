@@ -128,7 +128,7 @@ FailureOr<FlatSymbolRefAttr> StrategyWriter::makeStrategy(const ChainLink &link)
       sizes.push_back(plan.mesh[axis]);
     }
     // What stands before and after the blocks is whole where it cannot be split; a block is split.
-    FailureOr<SmallVector<dist::SplitAttr>> found = dimensions->split(axes, sizes, link.isRepeated, module.getLoc());
+    FailureOr<SmallVector<dist::SplitAttr>> found = dimensions->split(axes, sizes, link.isRepeated, getPlanLocation(module, plan));
     if (failed(found))
       return failure();
     splits = *found;
@@ -168,7 +168,7 @@ LogicalResult StrategyWriter::run(ArrayRef<func::FuncOp> steps) {
   for (const BlockRun &run : plan.blocks)
     ranks = std::max(ranks, plan.getSize(run.strategy.tensor));
   if (ok && ranks > 1 && !isSplit)
-    return emitError(module.getLoc()) << ranks << " ranks cannot share a block: nothing inside one can be split";
+    return emitError(getPlanLocation(module, plan)) << ranks << " ranks cannot share a block: nothing inside one can be split";
   return success(ok);
 }
 
@@ -210,9 +210,12 @@ public:
     }
     auto report = [&](const Twine &message) { emitError(module.getLoc()) << message; };
     std::optional<Plan> plan = given ? given : readOptions(report);
-    if (plan)
-      plan = resolvePlan(*plan, getPlannedModel(module), report);
-    if (!plan || !checkExecutable(*plan, report))
+    if (!plan)
+      return signalPassFailure();
+    Location loc = getPlanLocation(module, *plan);
+    auto reportPlan = [&](const Twine &message) { emitError(loc) << message; };
+    plan = resolvePlan(*plan, getPlannedModel(module), reportPlan);
+    if (!plan || !checkExecutable(*plan, reportPlan))
       return signalPassFailure();
     SmallVector<func::FuncOp> steps = getPlannedSteps(module);
     StrategyWriter writer(module, *plan);

@@ -66,6 +66,12 @@ SmallVector<func::FuncOp> galvatron::getPlannedSteps(ModuleOp module) {
   return steps;
 }
 
+Location galvatron::getPlanLocation(ModuleOp module, const Plan &plan) {
+  if (plan.file.empty())
+    return module.getLoc();
+  return FileLineColLoc::get(module.getContext(), plan.file, /*line=*/0, /*column=*/0);
+}
+
 PlannedModel galvatron::getPlannedModel(ModuleOp module) {
   PlannedModel model;
   // All steps have the inputs of one model.

@@ -4,6 +4,7 @@
 
 #include "Divisors.h"
 #include "Nearest.h"
+#include "galvatron/Plan/PlanModule.h"
 
 using namespace mlir;
 using namespace galvatron;
@@ -14,7 +15,7 @@ using nn::ShardingRule;
 
 InFlightDiagnostic OpSplits::report(const OpOverride &over) const {
   func::FuncOp joint = block.joint;
-  return emitError(joint->getParentOfType<ModuleOp>().getLoc()) << who << ": op \"" << over.op << "\" ";
+  return emitError(getPlanLocation(joint->getParentOfType<ModuleOp>(), plan)) << who << ": op \"" << over.op << "\" ";
 }
 
 /// Whether the op has the dimensions, and can be computed from such pieces.

@@ -39,6 +39,11 @@ std::string galvatron::getAxisName(unsigned axis) {
   return axis < 26 ? name : name + std::to_string(axis / 26);
 }
 
+std::string galvatron::describeBlocks(int64_t first, int64_t count) {
+  std::string begin = std::to_string(first);
+  return count == 1 ? "block " + begin : "blocks " + begin + " to " + std::to_string(first + count - 1);
+}
+
 std::string galvatron::describeMesh(ArrayRef<int64_t> mesh) {
   std::string text;
   for (int64_t size : mesh)
@@ -91,6 +96,13 @@ static std::string listProducts(ArrayRef<int64_t> axes) {
   return text;
 }
 
+/// "2 stages of 3 ranks": what ranks divide into.
+static std::string describeDegrees(const PlanDegrees &degrees) {
+  auto counted = [](int64_t count, const Twine &what) { return (Twine(count) + " " + what + (count == 1 ? "" : "s")).str(); };
+  return counted(degrees.pipeline, "stage") + (degrees.data ? " of " + counted(*degrees.data, "group") : "") + " of " +
+         counted(degrees.tensor, "rank") + " that share each block";
+}
+
 /// Checks the numbers of ranks, stages and ranks that share a block.
 static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport report) {
   bool ok = true;
@@ -115,17 +127,26 @@ static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport r
 
 std::optional<Plan> galvatron::makePlan(const PlanDegrees &degrees, PlanReport report) {
   int64_t inMesh = std::accumulate(degrees.mesh.begin(), degrees.mesh.end(), int64_t(1), std::multiplies<>());
-  int64_t ranks = degrees.ranks.value_or(inMesh);
   auto isDegree = [](int64_t degree) { return degree >= 1 && degree <= maxRanks; };
-  if (!degrees.ranks && degrees.mesh.empty() && isDegree(degrees.pipeline) && isDegree(degrees.tensor) &&
-      degrees.pipeline * degrees.tensor > 1) {
-    report("the number of ranks is missing, which " + Twine(degrees.pipeline) + (degrees.pipeline == 1 ? " stage" : " stages") + " of " +
-           Twine(degrees.tensor) + (degrees.tensor == 1 ? " rank" : " ranks") + " that share each block divide: --ranks=" +
-           Twine(degrees.pipeline * degrees.tensor) + ", or a multiple of it");
+  if (degrees.data && !isDegree(*degrees.data)) {
+    report("rows of a batch are split over 1 to " + Twine(maxRanks) + " ranks, not " + Twine(*degrees.data));
     return std::nullopt;
   }
+  bool areDegrees = isDegree(degrees.pipeline) && isDegree(degrees.tensor);
+  int64_t product = areDegrees ? degrees.pipeline * degrees.tensor : 1; // below 2^40, and below 2^60 with the next
+  bool isOpen = !degrees.ranks && degrees.mesh.empty();
+  if (isOpen && !degrees.data && product > 1) {
+    report("the number of ranks is missing, which " + describeDegrees(degrees) + " divide: --ranks=" + Twine(product) +
+           ", or a multiple of it");
+    return std::nullopt;
+  }
+  int64_t ranks = degrees.ranks.value_or(isOpen ? product * degrees.data.value_or(1) : inMesh);
   if (!checkDegrees(ranks, degrees, report))
     return std::nullopt;
+  if (degrees.data && product * *degrees.data != ranks) {
+    report(describeDegrees(degrees) + " are " + Twine(product * *degrees.data) + " ranks, not " + Twine(ranks));
+    return std::nullopt;
+  }
   Plan plan;
   plan.microBatches = degrees.microBatches;
   plan.schedule = degrees.schedule;
@@ -171,10 +192,7 @@ static void visitStrategies(const Plan &plan, function_ref<void(const Strategy &
     visit(*plan.embedding, "embedding");
   int64_t first = 0;
   for (const BlockRun &run : plan.blocks) {
-    int64_t last = first + run.count - 1;
-    visit(run.strategy, run.count == 0   ? std::string("blocks")
-                        : run.count == 1 ? "block " + std::to_string(first)
-                                         : "blocks " + std::to_string(first) + " to " + std::to_string(last));
+    visit(run.strategy, run.count == 0 ? std::string("blocks") : describeBlocks(first, run.count));
     first += run.count;
   }
   if (plan.head)
@@ -330,7 +348,8 @@ std::optional<Plan> galvatron::resolvePlan(const Plan &plan, const PlannedModel 
     std::string prefix = isMixed ? who + ": " : "";
     if (model.batch % ranks)
       return refuse(prefix + Twine(ranks) + " ranks do not divide a batch of " + Twine(model.batch) + " rows; " +
-                    listDivisors(model.batch) + " do");
+                    listDivisors(model.batch) + " do" +
+                    (ranks > model.batch ? ", and more can share blocks (tensor parallelism) or be stages" : ""));
     int64_t each = model.batch / ranks;
     rows = std::gcd(rows, each);
     if (plan.microBatches && each % *plan.microBatches)

@@ -257,12 +257,12 @@ void PlanReader::readBlocks(const json::Object &object) {
     return fail("", "\"blocks\": wanted one strategy for all blocks, {...}, or a list with those of each");
   int64_t first = 0;
   for (const json::Value &entry : *runs) {
-    std::string where = "block " + std::to_string(first);
+    std::string where = describeBlocks(first, 1);
     const json::Object *run = asObject(entry, where);
     if (!run)
       return;
-    std::optional<int64_t> count = readInteger(*run, where, "count", 1, maxRanks);
-    plan.blocks.push_back({count.value_or(1), readStrategy(*run, where, /*isRun=*/true)});
+    int64_t count = readInteger(*run, where, "count", 1, maxRanks).value_or(1);
+    plan.blocks.push_back({count, readStrategy(*run, describeBlocks(first, count), /*isRun=*/true)});
     first += plan.blocks.back().count;
   }
 }
@@ -346,7 +346,10 @@ std::optional<Plan> galvatron::readPlanFile(StringRef path, PlanReport report) {
   sys::fs::closeFile(*file);
   if (error)
     return refuseFile(toString(std::move(error)));
-  return parsePlan(StringRef(text.data(), text.size()), refuse);
+  std::optional<Plan> plan = parsePlan(StringRef(text.data(), text.size()), refuse);
+  if (plan)
+    plan->file = path.str();
+  return plan;
 }
 
 //===----------------------------------------------------------------------===//

@@ -14,16 +14,10 @@
 
 namespace galvatron_rt {
 
-/// What a rank ends with because another one has failed: that one says why.
+/// What a rank ends with because another one has failed, or has the same to say: that one says why.
 class PeerError : public Error {
 public:
   using Error::Error;
-};
-
-/// What a rank ends with that has the same to say as another one: that one says it.
-class EchoError : public PeerError {
-public:
-  using PeerError::PeerError;
 };
 
 /// What a collective is called in messages.
@@ -102,8 +96,8 @@ public:
   virtual std::unique_ptr<Channel> open(int64_t peer, int64_t stage) = 0;
   /// Gets on with what was started, without waiting. Called often, as nobody else does it.
   virtual void progress() = 0;
-  /// Lets the others end: this rank has failed.
-  virtual void fail(const std::string &message) = 0;
+  /// Lets the others end: this rank has failed. Returns whether it is known that another one has with the same message.
+  virtual bool fail(const std::string &message) = 0;
 };
 
 } // namespace galvatron_rt

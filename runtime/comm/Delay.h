@@ -21,7 +21,7 @@ public:
     return transport.open(peer, stage);
   }
   void progress() override { transport.progress(); }
-  void fail(const std::string &message) override { transport.fail(message); }
+  bool fail(const std::string &message) override { return transport.fail(message); }
 
 private:
   Transport &transport;

@@ -268,6 +268,6 @@ void MpiTransport::progress() {
 }
 
 /// mpirun ends the others when this one ends, which says before what has happened. MPI_Abort would not let it.
-void MpiTransport::fail(const std::string &) {}
+bool MpiTransport::fail(const std::string &) { return false; }
 
 } // namespace galvatron_rt

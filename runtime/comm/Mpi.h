@@ -19,7 +19,7 @@ public:
                                         const std::vector<int64_t> &members) override;
   std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override;
   void progress() override;
-  void fail(const std::string &message) override;
+  bool fail(const std::string &message) override;
 
 private:
   friend class MpiCommunicator;

@@ -52,7 +52,7 @@ public:
     return shared->open(peer, stage);
   }
   void progress() override { shared->progress(); }
-  void fail(const std::string &message) override { shared->fail(message); }
+  bool fail(const std::string &message) override { return shared->fail(message); }
 
 private:
   std::unique_ptr<Arena> block;
@@ -93,7 +93,7 @@ std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::strin
   MPI_Allgather(&own, sizeof(own), MPI_BYTE, ranks.data(), sizeof(own), MPI_BYTE, MPI_COMM_WORLD);
   for (int i = 0; i < rank && own.problem; ++i)
     if (ranks[static_cast<size_t>(i)].problem == own.problem)
-      throw EchoError(problem);
+      throw PeerError(problem);
   if (!problem.empty())
     fail(problem);
   for (int i = 0; i < size; ++i)

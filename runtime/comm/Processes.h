@@ -11,8 +11,8 @@ namespace galvatron_rt {
 
 /// Connects all ranks; every rank of MPI_COMM_WORLD calls it once, with its arena or with the
 /// `problem` that keeps it from going on. Ranks that see each other's memory share it; across nodes
-/// it is MPI. Throws an Error with the problem, an EchoError if an earlier rank has the same one, a
-/// PeerError if only others have problems.
+/// it is MPI. Throws an Error with the problem, a PeerError if an earlier rank has the same one or
+/// only others have problems.
 std::unique_ptr<Transport> connectProcesses(const Arena *arena, const std::string &problem,
                                             const BlockSizes &sizes, double timeout);
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -255,13 +256,18 @@ size_t SharedBlock::bytes(const BlockSizes &sizes) {
          static_cast<size_t>(channels * sizes.maxSent) * sizeof(int64_t);
 }
 
-void SharedBlock::fail(int64_t rank, const std::string &message) {
+bool SharedBlock::fail(int64_t rank, const std::string &message) {
   uint32_t fine = Fine;
-  if (!state.compare_exchange_strong(fine, Failing))
-    return;
-  failedRank = rank;
-  std::strncpy(text, message.c_str(), sizeof(text) - 1);
-  state.store(Failed, std::memory_order_release);
+  if (state.compare_exchange_strong(fine, Failing)) {
+    failedRank = rank;
+    std::strncpy(text, message.c_str(), sizeof(text) - 1);
+    state.store(Failed, std::memory_order_release);
+    return false;
+  }
+  // The other one may be about to write its message; not for long, or never if it has been killed.
+  for (int i = 0; i < 1000 && !failed(); ++i)
+    sched_yield();
+  return failed() && failedRank != rank && std::strncmp(text, message.c_str(), sizeof(text) - 1) == 0;
 }
 
 std::string SharedBlock::failure() const { return concat("rank ", failedRank, " failed: ", text); }

@@ -56,8 +56,8 @@ public:
     return reinterpret_cast<int64_t *>(end)[(rank * sizes.stages + stage) * sizes.maxSent +
                                             number % static_cast<uint32_t>(sizes.maxSent)];
   }
-  /// Keeps the first failure and lets all who wait see it.
-  void fail(int64_t rank, const std::string &message);
+  /// Keeps the first failure and lets all who wait see it. Returns whether that is another rank's, with the same message.
+  bool fail(int64_t rank, const std::string &message);
   bool failed() const { return state.load(std::memory_order_acquire) == Failed; }
   /// "rank 1 failed: ...".
   std::string failure() const;
@@ -97,7 +97,7 @@ public:
                                         const std::vector<int64_t> &members) override;
   std::unique_ptr<Channel> open(int64_t peer, int64_t stage) override;
   void progress() override;
-  void fail(const std::string &message) override { block.fail(own, message); }
+  bool fail(const std::string &message) override { return block.fail(own, message); }
 
 private:
   friend class SharedMemoryCommunicator;

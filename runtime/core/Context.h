@@ -9,6 +9,7 @@
 #include "core/Image.h"
 
 #include <numeric>
+#include <optional>
 
 struct galvatron_rt_context {
   /// If the arena is shared, ranks in other processes can read it.
@@ -44,6 +45,11 @@ struct galvatron_rt_context {
   void *tensorData(int64_t tensor) const { return arena.data() + image.tensors[tensor].offset; }
   float scalar(int64_t tensor) const { return *static_cast<const float *>(tensorData(tensor)); }
 
+  /// An id out of its range, as it was found in what this rank computes.
+  struct StrayId {
+    int64_t value, position;
+  };
+
   /// Keeps the first error.
   void record(const char *message) {
     if (!failed)
@@ -62,6 +68,7 @@ struct galvatron_rt_context {
   int64_t step = 0; // for messages; 0 outside a step
   bool failed = false;
   std::string error;
+  std::optional<StrayId> stray; // what `error` is about
 };
 
 #endif // GALVATRON_RT_CORE_CONTEXT_H

@@ -80,11 +80,15 @@ void galvatron_rt_copy(galvatron_rt_context *ctx, void *dst, const void *src, in
 void galvatron_rt_check_range(galvatron_rt_context *ctx, const int64_t *ids, int64_t n, int64_t low,
                               int64_t high, int64_t ignored, int64_t name) {
   guarded(ctx, [&] {
-    for (int64_t i = 0; i < n; ++i)
-      if ((ids[i] < low || ids[i] >= high) && ids[i] != ignored)
-        fail(ctx->image.validString(name) ? ctx->image.string(name) : "ids", " hold the value ",
-             ids[i], " at position ", i, ", wanted at least ", low, " and below ", high,
-             ignored >= low && ignored < high ? "" : concat(", or ", ignored));
+    for (int64_t i = 0; i < n; ++i) {
+      if ((ids[i] >= low && ids[i] < high) || ids[i] == ignored)
+        continue;
+      if (!ctx->failed)
+        ctx->stray = {ids[i], i};
+      fail(ctx->image.validString(name) ? ctx->image.string(name) : "ids", " hold the value ",
+           ids[i], ", wanted at least ", low, " and below ", high,
+           ignored >= low && ignored < high ? "" : concat(", or ", ignored));
+    }
   });
 }
 
@@ -107,6 +111,7 @@ const char *galvatron_rt_context_error(const galvatron_rt_context *ctx) {
 void galvatron_rt_context_clear_error(galvatron_rt_context *ctx) {
   ctx->failed = false;
   ctx->error.clear();
+  ctx->stray.reset();
 }
 
 void *galvatron_rt_context_arena(galvatron_rt_context *ctx) { return ctx->arena.data(); }

@@ -18,18 +18,17 @@ Executor::Executor(galvatron_rt_context &context)
     pointers.push_back(context.arena.data() + context.image.offset(arg, coordinates));
 }
 
-void Executor::run(Span<galvatron_rt_row_record> rows, int64_t step) {
-  context.step = step;
+void Executor::run(Span<galvatron_rt_row_record> rows) {
   for (const galvatron_rt_row_record &row : rows) {
     if (context.transport)
       context.transport->progress();
     runRow(row);
     if (context.failed)
-      fail("step ", step, ": '", context.image.string(row.name), "': ", context.error);
+      fail("step ", context.step, ": '", context.image.string(row.name), "': ", context.error);
     // What is being reduced or gathered is whole when that is complete.
     bool isStart = row.action == GALVATRON_RT_ACTION_ALL_REDUCE || row.action == GALVATRON_RT_ACTION_ALL_GATHER;
     if (trace && row.n_args && !isStart)
-      lookAt(row);
+      lookAt(row, rows);
   }
 }
 
@@ -97,7 +96,18 @@ void Executor::start(const galvatron_rt_row_record &row) {
           : Collective::allGather(name, in, out, arg.bytes));
 }
 
-void Executor::lookAt(const galvatron_rt_row_record &row) {
+/// "call 2 of 4": equal blocks are one function. "" where it is the only one.
+static std::string callText(const galvatron_rt_row_record &row, Span<galvatron_rt_row_record> rows) {
+  int64_t calls = 0, own = 0;
+  for (const galvatron_rt_row_record &other : rows) {
+    calls += other.function == row.function && other.micro_batch == row.micro_batch;
+    if (&other == &row)
+      own = calls;
+  }
+  return calls > 1 ? concat(", call ", own, " of ", calls) : "";
+}
+
+void Executor::lookAt(const galvatron_rt_row_record &row, Span<galvatron_rt_row_record> rows) {
   const Image &image = context.image;
   for (int64_t a = row.first_arg; a < row.first_arg + row.n_args; ++a) {
     const galvatron_rt_arg_record &arg = image.args[a];
@@ -111,8 +121,8 @@ void Executor::lookAt(const galvatron_rt_row_record &row) {
       std::string place =
           concat("'", image.string(row.name), "' (",
                  row.function < 0 ? std::string("a collective")
-                                  : concat("function '",
-                                           image.string(image.functions[row.function].name), "'"),
+                                  : concat("function '", image.string(image.functions[row.function].name), "'",
+                                           callText(row, rows)),
                  row.micro_batch < 0 ? "" : concat(", micro-batch ", row.micro_batch), ") in ",
                  *name ? concat("'", name, "'") : concat("its argument ", a - row.first_arg),
                  " at element ", i);

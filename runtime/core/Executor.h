@@ -26,14 +26,14 @@ public:
   /// A table of functions, and of those that were waited for, by time, a line each.
   std::string profileText() const;
 
-  /// Runs all rows for step `step`. An Error names the step and the row.
-  void run(Span<galvatron_rt_row_record> rows, int64_t step);
+  /// Runs all rows. An Error names the context's step, and the row.
+  void run(Span<galvatron_rt_row_record> rows);
 
 private:
   void runRow(const galvatron_rt_row_record &row);
   void start(const galvatron_rt_row_record &row);
   void runMessage(const galvatron_rt_row_record &row);
-  void lookAt(const galvatron_rt_row_record &row);
+  void lookAt(const galvatron_rt_row_record &row, Span<galvatron_rt_row_record> rows);
 
   galvatron_rt_context &context;
   std::vector<void *> pointers; // of every arg record

@@ -175,7 +175,7 @@ Job::Job(const Image &image) {
     return;
   finish();
   fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks",
-       " and was started with ", size_, "; start it with mpirun -n ", wanted);
+       " and was started with ", size_, "; start it with mpirun -n ", wanted, wanted == 1 ? "" : ", or by itself with --ranks-as-threads");
 }
 
 Job::~Job() {

@@ -29,7 +29,7 @@ void printErrors(const std::string &program, const std::string &message) {
 }
 
 /// mpirun ends all ranks when one of them fails: the one that says why must have said it by then.
-void letOthersSpeak() { std::this_thread::sleep_for(std::chrono::seconds(2)); }
+void letOthersSpeak(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 /// What was printed has arrived somewhere, or nobody wanted it. A full disk, say, shows only here.
 bool isOutputWritten() {
@@ -74,7 +74,7 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     // All ranks were given the same flags.
     if (!isFirstRank()) {
       if (exit.status != 0)
-        letOthersSpeak();
+        letOthersSpeak(2); // the first one may not even have begun
       return exit.status;
     }
     if (exit.status != 0) {
@@ -85,8 +85,9 @@ extern "C" int galvatron_rt_main(int argc, char **argv, const galvatron_rt_image
     if (isOutputWritten())
       return 0;
     printErrors(program, "standard output could not be written");
-  } catch (const EchoError &) {
-    letOthersSpeak();
+  } catch (const PeerError &) {
+    // The one that failed is saying why.
+    letOthersSpeak(0.5);
   } catch (const std::bad_alloc &) {
     printErrors(program, "out of memory");
   } catch (const std::exception &e) {

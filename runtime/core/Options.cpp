@@ -115,6 +115,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
   app.name(program);
   app.footer(footer(image, program));
   app.set_help_flag("--help,-h", "Print this and exit");
+  app.set_version_flag("--version", concat(image.string(config.compiler), "\n"), "Print which compiler made this program and exit");
   app.add_option("--data", options.data, "Directory with the data")->type_name("DIR");
   app.add_option("--steps", options.steps,
                  "Steps of the whole run; beyond the data it starts again. Default: as many as the data has")
@@ -187,6 +188,8 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
     app.parse(arguments);
   } catch (const CLI::CallForHelp &) {
     throw CommandLineExit{0, app.help()};
+  } catch (const CLI::CallForVersion &version) {
+    throw CommandLineExit{0, version.what()};
   } catch (const CLI::ParseError &e) {
     std::string message = e.what();
     if (!message.empty())

@@ -159,8 +159,8 @@ int runAsProcess(const galvatron_rt_image *images, const Options &options,
     // A peer may still read this rank's arena.
     session->meet();
   } catch (const std::exception &e) {
-    if (job.size() > 1)
-      connection.transport().fail(e.what());
+    if (job.size() > 1 && connection.transport().fail(e.what()))
+      throw PeerError(e.what());
     throw;
   }
   return signal;

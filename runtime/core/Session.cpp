@@ -151,13 +151,28 @@ void Session::announce(const galvatron_rt_image *images) const {
     bytes += " on a rank of stage 0";
   for (int64_t stage = 1; stage < config.stages; ++stage)
     bytes += concat(", ", Image(images + stage).config().arena_bytes, " of stage ", stage);
-  std::printf("%s: %lld parameters, %s, %lld %s\n",
+  std::string ranks = config.ranks > 1 ? concat(config.ranks, " ranks of ") : "";
+  std::printf("%s: %lld parameters, %s, %s%lld %s\n",
               *image.string(config.model_name) ? image.string(config.model_name) : "model",
-              static_cast<long long>(parameters), bytes.c_str(),
+              static_cast<long long>(parameters), bytes.c_str(), ranks.c_str(),
               static_cast<long long>(config.threads), config.threads == 1 ? "thread" : "threads");
   if (options.resume)
     std::printf("%s\n", checkpoints->origin().c_str());
   std::fflush(stdout);
+}
+
+/// Runs rows on a batch. An id out of range is told by its place in the data; one that the model has computed, by that in what this rank has.
+void Session::compute(Span<galvatron_rt_row_record> rows, const Batches &batches, int64_t index) {
+  try {
+    executor.run(rows);
+  } catch (const PeerError &) {
+    throw;
+  } catch (const Error &error) {
+    if (!context.stray)
+      throw;
+    std::string place = batches.placeOf(image, index, context.stray->value);
+    fail(error.what(), "; ", place.empty() ? concat("the model has computed it, at position ", context.stray->position) : place);
+  }
 }
 
 /// Mean over all counted labels of the evaluation data.
@@ -165,7 +180,7 @@ double Session::evaluate() {
   double sum = 0, counted = 0;
   for (int64_t batch = 0; batch < evalData->count(); ++batch) {
     evalData->fill(context, batch);
-    executor.run(image.forwardRows, context.step);
+    compute(image.forwardRows, *evalData, batch);
     double weight =
         static_cast<double>(evalData->countedLabels(image, batch, image.config().ignored_label));
     sum += weight > 0 ? weight * static_cast<double>(context.scalar(image.config().loss)) : 0;
@@ -185,7 +200,8 @@ StepReport Session::step(int64_t number) {
   data.fill(context, number - 1);
   if (!options.forwardOnly && config.hyper >= 0)
     writeHyper(options.hyper, number, static_cast<float *>(context.tensorData(config.hyper)));
-  executor.run(options.forwardOnly ? image.forwardRows : image.trainRows, number);
+  context.step = number;
+  compute(options.forwardOnly ? image.forwardRows : image.trainRows, data, number - 1);
   double seconds = secondsNow() - begin;
   report.milliseconds = seconds * 1e3;
   int64_t tokens = config.tokens_per_step ? config.tokens_per_step : config.batch_rows;

@@ -39,6 +39,7 @@ private:
   void openOutputs();
   void publishOutput(int64_t tensor, int64_t microBatch);
   StepReport step(int64_t number);
+  void compute(Span<galvatron_rt_row_record> rows, const Batches &batches, int64_t index);
   void checkLoss(const StepReport &report);
   double evaluate();
   void sayThatItEnds(int signal, int64_t step);

@@ -44,6 +44,31 @@ void Batches::fill(galvatron_rt_context &context, int64_t index) const {
       source.file.read(index % batchCount, context.tensorData(source.tensor));
 }
 
+std::string Batches::placeOf(const Image &image, int64_t index, int64_t value) const {
+  for (const Source &source : sources) {
+    const galvatron_rt_tensor_record &tensor = image.tensors[source.tensor];
+    if (tensor.dtype != GALVATRON_RT_I64)
+      continue;
+    // From the file, as a user sees it: a rank has a piece, in another order.
+    std::vector<int64_t> values(static_cast<size_t>(tensor.bytes / 8));
+    source.file.read(index % batchCount, values.data());
+    auto found = std::find(values.begin(), values.end(), value);
+    if (found == values.end())
+      continue;
+    Dims dims = image.dims(tensor);
+    std::vector<int64_t> place(dims.begin(), dims.end());
+    int64_t rest = found - values.begin();
+    for (auto dim = place.rbegin(); dim != place.rend(); ++dim) {
+      int64_t size = *dim;
+      *dim = rest % size;
+      rest /= size;
+    }
+    place.insert(place.begin(), index % batchCount);
+    return concat("'", source.file.path(), "' has it at ", shapeText(place));
+  }
+  return "";
+}
+
 int64_t Batches::countedLabels(const Image &image, int64_t index, int64_t ignored) const {
   for (const Source &source : sources) {
     const galvatron_rt_tensor_record &tensor = image.tensors[source.tensor];

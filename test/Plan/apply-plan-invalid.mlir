@@ -5,6 +5,8 @@
 // NOBODY: error: a step has 1 to 1048576 ranks, not 0
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan=ranks=3 2>&1 | FileCheck %s --check-prefix=THREE
 // THREE: error: 3 ranks do not divide a batch of 4 rows; 1, 2 or 4 do
+// RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan=ranks=8 2>&1 | FileCheck %s --check-prefix=EIGHT
+// EIGHT: error: 8 ranks do not divide a batch of 4 rows; 1, 2 or 4 do, and more can share blocks (tensor parallelism) or be stages
 // RUN: not galvatron-opt %inputs/steps/chain.mlir --dist-apply-plan="ranks=2 micro-batches=4" 2>&1 | FileCheck %s --check-prefix=FEW
 // FEW: error: 4 micro-batches do not divide a batch of 2 rows on each rank; 1 or 2 do
 

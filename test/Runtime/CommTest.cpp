@@ -435,7 +435,8 @@ TEST(Comm, FailureReachesThoseWhoWait) {
   onAllRanks([](Transport &transport, char *arena) {
     if (transport.rank() == 1) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      return transport.fail("the disk is full");
+      EXPECT_FALSE(transport.fail("the disk is full"));
+      return;
     }
     auto all = transport.connect(0, everybody());
     try {
@@ -443,6 +444,8 @@ TEST(Comm, FailureReachesThoseWhoWait) {
       ADD_FAILURE() << "the collective ended without rank 1";
     } catch (const PeerError &e) {
       EXPECT_STREQ(e.what(), "rank 1 failed: the disk is full");
+      EXPECT_TRUE(transport.fail("the disk is full")) << "said already";
+      EXPECT_FALSE(transport.fail("something else"));
     }
   });
 }

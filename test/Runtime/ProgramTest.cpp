@@ -262,6 +262,7 @@ TEST_F(ProgramTest, HelpTeaches) {
        {"Trains sample. Compiled by hand.", "--data DIR", "x.npy f32 [steps, 4, 3]",
         "labels.npy i64 [steps, 4]", "so the first has 0", "sample --data=data --steps=100 --lr=0.1 --momentum=0.9"})
     EXPECT_NE(result.output.find(text), std::string::npos) << text << "\n" << result.output;
+  EXPECT_EQ(run("--version").output, "hand\n");
 }
 
 TEST_F(ProgramTest, RefusesWrongCommandLines) {
@@ -313,8 +314,15 @@ TEST_F(ProgramTest, NamesWrongData) {
   writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)",
            std::vector<int64_t>{0, 0, 0, 0, 0, 1, 2, 0});
   EXPECT_EQ(errorOf("--data=data --steps=2 --lr=0.1"),
-            "sample: error: step 2: 'linear': labels hold the value 2 at position 2, wanted at "
-            "least 0 and below 2, or -100\n");
+            "sample: error: step 2: 'linear': labels hold the value 2, wanted at least 0 and below 2, or -100; "
+            "'data/labels.npy' has it at [1, 2]\n");
+  // Evaluation reads the same names from another folder.
+  std::filesystem::create_directory(folder / "other");
+  std::filesystem::rename(folder / "data/labels.npy", folder / "other/labels.npy");
+  std::filesystem::copy(folder / "data/x.npy", folder / "other/x.npy");
+  writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>{0, 0, 0, 0, 0, 1, 1, 0});
+  std::string errors = errorOf("--data=data --steps=2 --lr=0.1 --eval-data=other --eval-every=1");
+  EXPECT_NE(errors.find("; 'other/labels.npy' has it at [1, 2]\n"), std::string::npos) << errors;
 }
 
 TEST_F(ProgramTest, NamesWhatCannotBeWritten) {
@@ -470,7 +478,7 @@ TEST_F(ProgramTest, RunsUnderMpirun) {
       << two.errors;
   EXPECT_EQ(errorOf("--data=data", "SAMPLE=2-ranks"),
             "sample: error: the program was compiled for 2 ranks and was started with 1; start it "
-            "with mpirun -n 2\n");
+            "with mpirun -n 2, or by itself with --ranks-as-threads\n");
 }
 
 TEST_F(ProgramTest, RedrawsItsProgressOnlyWhereSomebodyWatches) {

@@ -87,8 +87,10 @@ struct Options {
   cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw (default) or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
   cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1; with stages the fewest that fill them)"),
                                 cl::value_desc("M"), cl::init(0), cl::cat(category)};
-  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together (default: those of --mesh, or 1); what --pp and --tp leave split the rows of the batch"),
+  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together (default: those of --mesh, those of --dp, or 1); what --pp and --tp leave split the rows of the batch"),
                          cl::value_desc("N"), cl::init(0), cl::cat(category)};
+  cl::opt<int64_t> data{"dp", cl::desc("Pieces of the batch's rows (data parallelism; default: what --ranks, --pp and --tp leave); without --ranks there are P x D x T"),
+                        cl::value_desc("D"), cl::init(1), cl::cat(category)};
   cl::opt<int64_t> pipeline{"pp", cl::desc("Stages of a pipeline, each of which has some of the blocks (default: 1)"),
                             cl::value_desc("P"), cl::init(1), cl::cat(category)};
   cl::opt<int64_t> tensor{"tp", cl::desc("Ranks that share each block, by heads and hidden units (tensor parallelism; default: 1)"),
@@ -98,7 +100,7 @@ struct Options {
   cl::opt<std::string> mesh{"mesh", cl::desc("The ranks as a grid, slowest link first: 2x4 is two nodes of four. Stages take the outermost axes, --tp the innermost "
                                              "(default: the prime factors of stages, data and tensor parallelism)"),
                             cl::value_desc("SIZExSIZE..."), cl::cat(category)};
-  cl::opt<std::string> planFile{"plan", cl::desc("A plan from a file (docs/PlanFormat.md): a strategy for each block. Instead of --ranks, --pp, --tp, --mesh, --micro-batches and --schedule"),
+  cl::opt<std::string> planFile{"plan", cl::desc("A plan from a file (docs/PlanFormat.md): a strategy for each block. Instead of --ranks, --pp, --dp, --tp, --mesh, --micro-batches and --schedule"),
                                 cl::value_desc("file"), cl::cat(category)};
   cl::opt<std::string> savePlan{"save-plan", cl::desc("Write the plan, of flags or a file, with all that it leaves open decided"), cl::value_desc("file"),
                                 cl::cat(category)};
@@ -218,7 +220,7 @@ int Compilation::checkPlanFlags() {
   auto report = [&](const Twine &message) { status = fail(message); };
   std::optional<Plan> plan;
   if (planFile.getNumOccurrences()) {
-    for (cl::Option *option : std::initializer_list<cl::Option *>{&ranks, &pipeline, &tensor, &mesh, &microBatches, &schedule})
+    for (cl::Option *option : std::initializer_list<cl::Option *>{&ranks, &pipeline, &data, &tensor, &mesh, &microBatches, &schedule})
       if (option->getNumOccurrences())
         return fail("--" + option->ArgStr + " does not apply: --plan=" + planFile + " decides that");
     plan = readPlanFile(planFile, report);
@@ -228,6 +230,8 @@ int Compilation::checkPlanFlags() {
       degrees.ranks = ranks;
     if (microBatches.getNumOccurrences())
       degrees.microBatches = microBatches;
+    if (data.getNumOccurrences())
+      degrees.data = data;
     degrees.pipeline = pipeline;
     degrees.tensor = tensor;
     std::optional<PlanSchedule> order = parseSchedule(schedule, [&](const Twine &message) { report("--schedule: " + message); });
@@ -240,7 +244,8 @@ int Compilation::checkPlanFlags() {
     degrees.mesh = *sizes;
     plan = makePlan(degrees, report);
   }
-  if (plan && checkExecutable(*plan, report))
+  auto reportPlan = [&](const Twine &message) { report((planFile.empty() ? "" : "'" + planFile + "': ") + message); };
+  if (plan && checkExecutable(*plan, reportPlan))
     pipelineOptions.plan = *plan;
   return status;
 }
@@ -287,7 +292,7 @@ int Compilation::checkOptions() {
 int Compilation::checkStage(Stage stage) {
   const std::pair<const cl::Option &, Stage> decided[] = {{shapes, Stage::Imported},  {freeze, Stage::Imported},
                                                           {aliases, Stage::Imported}, {loss, Stage::Training},
-                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {pipeline, Stage::Planned}, {tensor, Stage::Planned}, {mesh, Stage::Planned},
+                                                          {optimizer, Stage::Training}, {ranks, Stage::Planned}, {pipeline, Stage::Planned}, {data, Stage::Planned}, {tensor, Stage::Planned}, {mesh, Stage::Planned},
                                                           {microBatches, Stage::Planned}, {schedule, Stage::Planned}, {planFile, Stage::Planned},
                                                           {savePlan, Stage::Planned},   {explain, Stage::Partitioned},
                                                           {threads, Stage::Lowered}};
@@ -340,7 +345,8 @@ mlir::LogicalResult Compilation::runStage(mlir::ModuleOp module, Stage stage) {
 
 /// Decides for the model what the plan leaves open.
 mlir::LogicalResult Compilation::resolve(mlir::ModuleOp module) {
-  auto report = [&](const Twine &message) { mlir::emitError(module.getLoc()) << message; };
+  mlir::Location loc = getPlanLocation(module, pipelineOptions.plan);
+  auto report = [&](const Twine &message) { mlir::emitError(loc) << message; };
   std::optional<Plan> plan = resolvePlan(pipelineOptions.plan, getPlannedModel(module), report);
   if (plan)
     pipelineOptions.plan = *plan;
@@ -460,7 +466,7 @@ int Compilation::run() {
 
 /// LLVM's library registers options for its tools, some under names that are ours.
 static void forgetOptionsOfLLVM() {
-  for (StringRef name : {"threads", "time", "cpu", "o", "emit", "shapes", "loss", "optimizer", "freeze", "alias", "plan", "mesh", "schedule", "ranks", "tp", "pp"})
+  for (StringRef name : {"threads", "time", "cpu", "o", "emit", "shapes", "loss", "optimizer", "freeze", "alias", "plan", "mesh", "schedule", "ranks", "tp", "pp", "dp"})
     if (cl::Option *option = cl::getRegisteredOptions().lookup(name))
       option->removeArgument();
 }
@@ -476,6 +482,7 @@ int main(int argc, char **argv) {
   context.printOpOnDiagnostic(false); // what the user wrote is a model, and the message names its node
   Compilation compilation(context);
   cl::HideUnrelatedOptions(category);
+  printVersionOf("galvatron-compile");
   refuseUnknownFlags("galvatron-compile", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   NodeDiagnosticHandler handler(&context, compilation.getInput(), errs());

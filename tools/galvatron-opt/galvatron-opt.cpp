@@ -94,6 +94,7 @@ int main(int argc, char **argv) {
   // A message names its op; printing all of a step after it buries what it says.
   if (cl::Option *print = cl::getRegisteredOptions().lookup("mlir-print-op-on-diagnostic"))
     static_cast<cl::opt<bool> *>(print)->setInitialValue(false);
+  galvatron::printVersionOf("galvatron-opt");
   galvatron::refuseUnknownFlags("galvatron-opt", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, input, output, registry));

@@ -48,6 +48,7 @@ int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   galvatron::failOnFileSizeLimit();
   cl::HideUnrelatedOptions(category);
+  galvatron::printVersionOf("galvatron-translate");
   galvatron::refuseUnknownFlags("galvatron-translate", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
   auto fail = [](const Twine &message) {

@@ -81,6 +81,7 @@ struct Plan {
   std::optional<Strategy> embedding; ///< of what comes before the blocks; nothing: as the first block, without its ops
   std::vector<BlockRun> blocks;      ///< by position in the chain
   std::optional<Strategy> head;      ///< of what comes after the blocks; nothing: as the last block, without its ops
+  std::string file;                  ///< that it was read from, for messages; empty: none
 
   int64_t getRanks() const;
   /// The number of ranks along some axes.
@@ -96,6 +97,9 @@ struct Plan {
 /// How an axis is called in files and in IR: a, b, ..., z, a1, ...
 std::string getAxisName(unsigned axis);
 
+/// "block 3", "blocks 0 to 5": how a run of blocks is called in messages.
+std::string describeBlocks(int64_t first, int64_t count);
+
 /// "2x2x3": sizes of a mesh. "1" for one rank.
 std::string describeMesh(llvm::ArrayRef<int64_t> mesh);
 
@@ -104,7 +108,8 @@ using PlanReport = llvm::function_ref<void(const llvm::Twine &)>;
 
 /// What flags say of a plan: data parallelism takes the ranks that the pipeline and tensor parallelism leave.
 struct PlanDegrees {
-  std::optional<int64_t> ranks; ///< nothing: as many as the mesh has, or 1
+  std::optional<int64_t> ranks; ///< nothing: as many as the mesh has, or as the degrees make, or 1
+  std::optional<int64_t> data;  ///< ranks, or groups of `tensor` ranks, that split the rows of a batch; nothing: what the others leave
   int64_t pipeline = 1;         ///< stages
   int64_t tensor = 1;           ///< ranks that share each block
   std::vector<int64_t> mesh;    ///< empty: the prime factors of stages, data and tensor parallelism

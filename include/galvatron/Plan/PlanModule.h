@@ -9,6 +9,9 @@
 
 namespace galvatron {
 
+/// Where a plan is said not to fit: at its file, or at the model where it has none.
+mlir::Location getPlanLocation(mlir::ModuleOp module, const Plan &plan);
+
 /// What a plan of a training step must fit.
 PlannedModel getPlannedModel(mlir::ModuleOp module);
 
