@@ -19,6 +19,12 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace galvatron::nn {
+/// The op adds up its operands, all of the type of its result.
+template <typename Op> class IsSum : public mlir::OpTrait::TraitBase<Op, IsSum> {};
+
+/// The op's result has the elements of its only operand, in their order: other dimensions of the same bytes.
+template <typename Op> class IsView : public mlir::OpTrait::TraitBase<Op, IsView> {};
+
 /// Gives the scalar of operand number `operand` at `indices` (see ElementOpInterface).
 using ElementFn = llvm::function_ref<mlir::Value(unsigned operand, mlir::ValueRange indices)>;
 } // namespace galvatron::nn

@@ -16,6 +16,18 @@ def NN_ShardingRuleInterface : OpInterface<"ShardingRuleInterface"> {
   ];
 }
 
+def NN_Sum : NativeOpTrait<"IsSum"> { let cppNamespace = "::galvatron::nn"; }
+def NN_View : NativeOpTrait<"IsView"> { let cppNamespace = "::galvatron::nn"; }
+
+def NN_ParameterSinkInterface : OpInterface<"ParameterSinkInterface"> {
+  let cppNamespace = "::galvatron::nn";
+  let description = [{
+    An op of a step that hands a value over as belonging to a parameter: its next value, say, or its gradient. The value, the only
+    operand, is wanted in the pieces in which the parameter is stored.
+  }];
+  let methods = [InterfaceMethod<"The parameter.", "::mlir::FlatSymbolRefAttr", "getParameterAttr">];
+}
+
 def NN_CountedLoopInterface : OpInterface<"CountedLoopInterface"> {
   let cppNamespace = "::galvatron::nn";
   let description = [{

@@ -153,7 +153,7 @@ def NN_CastOp : NN_ElementwiseOp<"cast", 1, [NN_Grad]> {
   let hasFolder = 1;
 }
 
-def NN_AddOp : NN_BinaryOp<"add", 1, NN_Number, [Commutative], "{0, 1}"> { let summary = "a + b"; }
+def NN_AddOp : NN_BinaryOp<"add", 1, NN_Number, [Commutative, NN_Sum], "{0, 1}"> { let summary = "a + b"; }
 def NN_SubOp : NN_BinaryOp<"sub", 1, NN_Number, [], "{0, 1}"> { let summary = "a - b"; }
 def NN_MulOp : NN_BinaryOp<"mul", 1, NN_Number, [Commutative], "{0}, {1}"> { let summary = "a * b"; }
 // Integer division truncates, so only that of floats is linear in its dividend.
@@ -268,7 +268,7 @@ def NN_GetParameterOp : NN_SymbolUse<"get_parameter",
   let assemblyFormat = "$parameter attr-dict `:` type($result)";
 }
 
-def NN_SetParameterOp : NN_SymbolUse<"set_parameter", [MemoryEffects<[MemWrite]>]> {
+def NN_SetParameterOp : NN_SymbolUse<"set_parameter", [MemoryEffects<[MemWrite]>, NN_ParameterSinkInterface]> {
   let summary = "gives a parameter its next value";
   let description = [{ C1: the symbol is an `nn.parameter` of the operand's type. }];
   let arguments = (ins FlatSymbolRefAttr:$parameter, NN_Tensor:$value);
@@ -319,7 +319,7 @@ def NN_BroadcastOp : NN_PureOp<"broadcast", [NN_Grad, NN_Element]> {
   let hasCanonicalizeMethod = 1;
 }
 
-def NN_ReshapeOp : NN_PureOp<"reshape", [NN_Grad, NN_Element]> {
+def NN_ReshapeOp : NN_PureOp<"reshape", [NN_Grad, NN_Element, NN_View]> {
   let summary = "the same row-major elements under another shape";
   let description = [{ C1: the numbers of elements are equal. }];
   let arguments = (ins NN_Tensor:$operand);
@@ -680,7 +680,7 @@ def NN_BackwardOp : NN_SymbolUse<"backward", []> {
   let assemblyFormat = "$callee $residuals `(` $cotangents `)` attr-dict `:` functional-type($cotangents, $gradients)";
 }
 
-def NN_GradientOp : NN_SymbolUse<"gradient", []> {
+def NN_GradientOp : NN_SymbolUse<"gradient", [NN_ParameterSinkInterface]> {
   let summary = "says that a value is the gradient of a parameter, before clipping";
   let description = [{
     Stands in the step function, where the optimizer and `--save-gradients` find it.

@@ -110,7 +110,7 @@ KeptValues::KeptValues(func::FuncOp joint, Operation *marker) {
     if (repeat && *operand) {
       bool there = isa<BlockArgument>(*operand) || needed.contains(*operand);
       int64_t gain = bytesOf(wanted.front()) - (there ? 0 : bytesOf(*operand));
-      repeat = gain > 0 || (gain == 0 && isa<nn::ReshapeOp>(op)); // one of several views of the same bytes
+      repeat = gain > 0 || (gain == 0 && op->hasTrait<nn::IsView>()); // one of several views of the same bytes
     }
     if (!repeat) {
       llvm::append_range(kept, wanted);

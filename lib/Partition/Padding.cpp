@@ -145,7 +145,7 @@ void Padding::analyze() {
 
 /// The first operand of an op whose padding must be something and is not known to be.
 std::optional<Padding::Need> Padding::findNeed(Operation *op) const {
-  if (isa<nn::SetParameterOp, nn::GradientOp>(op)) {
+  if (isa<nn::ParameterSinkInterface>(op)) {
     for (int64_t dim : getPaddedDims(op->getOperand(0)))
       if (anything.contains({op->getOperand(0), dim}))
         return Need{&op->getOpOperand(0), dim, 0};

@@ -2,6 +2,7 @@
 
 #include "Propagation.h"
 #include "UnusedResults.h"
+#include "dialects/NN/Sums.h"
 #include "galvatron/Partition/Passes.h"
 
 using namespace mlir;
@@ -67,82 +68,16 @@ void insertReshards(func::FuncOp function, const Propagation &found) {
   }
 }
 
-/// The values that a tree of additions adds up, from the left.
-void collectAddends(Value sum, SmallVectorImpl<Value> &addends) {
-  auto add = sum.getDefiningOp<nn::AddOp>();
-  for (Value operand : {add.getLhs(), add.getRhs()})
-    if (operand.getDefiningOp<nn::AddOp>() && operand.hasOneUse())
-      collectAddends(operand, addends);
-    else
-      addends.push_back(operand);
-}
-
 /// Adds up those first that are partial over the same axes: their sum is combined once. (The input gradients of Q, K and V are
 /// three partial sums, and what goes around them is whole.) Returns whether there was anything to do.
 bool groupSums(func::FuncOp function, const Propagation &found) {
-  auto keyOf = [&](Value value) {
+  return nn::groupSums(function.front(), [&](Value value) -> Attribute {
     SmallVector<Attribute> axes;
     for (dist::PartialAttr entry : found.getLayout(value).getPartial())
       if (entry.getAxis() != dist::timeAxis)
         axes.push_back(entry.getAxis());
     return ArrayAttr::get(value.getContext(), axes);
-  };
-  bool changed = false;
-  for (auto root : llvm::make_early_inc_range(function.getOps<nn::AddOp>())) {
-    bool isInside = root->hasOneUse() && isa<nn::AddOp>(*root->user_begin());
-    if (isInside)
-      continue;
-    SmallVector<Value> addends;
-    collectAddends(root, addends);
-    llvm::MapVector<Attribute, SmallVector<Value>> groups;
-    for (Value addend : addends)
-      groups[keyOf(addend)].push_back(addend);
-    if (groups.size() < 2 || llvm::all_of(groups, [](auto &group) { return group.second.size() == 1; }))
-      continue;
-    OpBuilder builder(root);
-    auto addUp = [&](ArrayRef<Value> values) {
-      Value sum = values.front();
-      for (Value value : values.drop_front())
-        sum = builder.create<nn::AddOp>(root.getLoc(), sum.getType(), sum, value);
-      return sum;
-    };
-    // Already in groups: each is a tree of its own, or one addend.
-    auto isGroup = [&](Value operand) {
-      SmallVector<Value> below{operand};
-      if (operand.getDefiningOp<nn::AddOp>() && operand.hasOneUse()) {
-        below.clear();
-        collectAddends(operand, below);
-      }
-      return llvm::all_of(below, [&](Value value) { return keyOf(value) == keyOf(below.front()); }) &&
-             below.size() == groups[keyOf(below.front())].size();
-    };
-    Value spine = root;
-    bool isGrouped = true;
-    while (isGrouped) {
-      auto add = spine.getDefiningOp<nn::AddOp>();
-      if (!isGroup(add.getRhs())) {
-        isGrouped = false;
-      } else if (isGroup(add.getLhs())) {
-        break;
-      } else if (!add.getLhs().getDefiningOp<nn::AddOp>() || !add.getLhs().hasOneUse()) {
-        isGrouped = false;
-      } else {
-        spine = add.getLhs();
-      }
-    }
-    if (isGrouped)
-      continue;
-    SmallVector<Value> sums;
-    for (auto &[key, values] : groups)
-      sums.push_back(addUp(values));
-    root.replaceAllUsesWith(addUp(sums));
-    changed = true;
-  }
-  if (changed)
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.front())))
-      if (isa<nn::AddOp>(op) && op.use_empty())
-        op.erase();
-  return changed;
+  });
 }
 
 class DistPropagateLayouts : public galvatron::impl::DistPropagateLayoutsPassBase<DistPropagateLayouts> {

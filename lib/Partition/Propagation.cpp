@@ -445,11 +445,9 @@ dist::LayoutAttr Propagation::getWanted(OpOperand &use) const {
   if (auto call = dyn_cast<func::CallOp>(op))
     return callsOf.contains(getCallee(call)) ? getLayout(getCallee(call).getArgument(use.getOperandNumber())) : whole;
   // A parameter is stored, and its gradient handed out, in the pieces in which it is read.
-  auto set = dyn_cast<nn::SetParameterOp>(op);
-  auto gradient = dyn_cast<nn::GradientOp>(op);
-  if (set || gradient) {
+  if (auto sink = dyn_cast<nn::ParameterSinkInterface>(op)) {
     ArrayRef<nn::GetParameterOp> reads;
-    if (auto found = readsOf.find(set ? set.getParameterAttr() : gradient.getParameterAttr()); found != readsOf.end())
+    if (auto found = readsOf.find(sink.getParameterAttr()); found != readsOf.end())
       reads = found->second;
     return reads.empty() ? whole : getLayout(nn::GetParameterOp(reads.front()).getResult());
   }

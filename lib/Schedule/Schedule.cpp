@@ -8,6 +8,7 @@
 
 #include "MicroBatchOrder.h"
 #include "Steps.h"
+#include "dialects/NN/Sums.h"
 #include "galvatron/Schedule/Passes.h"
 #include "llvm/ADT/SetVector.h"
 #include <map>
@@ -170,8 +171,8 @@ LogicalResult TableWriter::collectContributions(Value value, Value whole) {
   DenseSet<Operation *> calls;
   while (!work.empty()) {
     Value next = work.pop_back_val();
-    auto sum = next.getDefiningOp<nn::AddOp>();
-    if (!sum) {
+    Operation *sum = next.getDefiningOp();
+    if (!nn::isSum(sum)) {
       bool isCall = next.getDefiningOp<func::CallOp>() != nullptr;
       bool isMove = isa_and_nonnull<dist::SliceOp, dist::AllReduceOp, dist::AllGatherOp>(next.getDefiningOp());
       if (!(isCall || isMove) || !accumulatorOf.try_emplace(next, whole).second)
@@ -185,7 +186,7 @@ LogicalResult TableWriter::collectContributions(Value value, Value whole) {
       continue;
     }
     accumulation.insert(sum);
-    work.append({sum.getRhs(), sum.getLhs()});
+    llvm::append_range(work, llvm::reverse(sum->getOperands()));
   }
   return success();
 }
@@ -243,16 +244,16 @@ LogicalResult TableWriter::collect() {
       }
       if (phase.getValue() == pipe::Phase::Finish)
         late.insert(call);
-    } else if (isa<nn::SetParameterOp, nn::GradientOp>(op)) {
+    } else if (isa<nn::ParameterSinkInterface>(op)) {
       late.insert(&op);
-    } else if (!isa<nn::GetParameterOp, nn::AddOp, func::ReturnOp>(op)) {
+    } else if (!nn::isSum(&op) && !isa<nn::GetParameterOp, func::ReturnOp>(op)) {
       op.emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
       ok = false;
     }
     once.insert(&op);
   }
   for (Operation *op : once)
-    if (isa<nn::AddOp>(op) && isHere(op) && !accumulation.contains(op)) {
+    if (nn::isSum(op) && isHere(op) && !accumulation.contains(op)) {
       op->emitOpError("cannot be a row of a table (--pipe-split moves arithmetic into functions)");
       ok = false;
     }

@@ -2,6 +2,7 @@
 
 #include "Stages.h"
 
+#include "dialects/NN/Sums.h"
 #include "llvm/ADT/MapVector.h"
 #include <set>
 
@@ -73,42 +74,6 @@ Homes::Homes(func::FuncOp step) {
   }
 }
 
-/// What a tree of additions adds up, from the left.
-void collectAddends(Value sum, SmallVectorImpl<Value> &addends) {
-  SmallVector<Value> work{sum};
-  while (!work.empty()) {
-    Value next = work.pop_back_val();
-    auto add = next.getDefiningOp<nn::AddOp>();
-    if (!add || !(next == sum || next.hasOneUse())) {
-      addends.push_back(next);
-      continue;
-    }
-    work.append({add.getRhs(), add.getLhs()});
-  }
-}
-
-using Groups = llvm::MapVector<int64_t, SmallVector<Value>>;
-
-Groups groupByHome(ArrayRef<Value> values, const Homes &homes) {
-  Groups groups;
-  for (Value value : values)
-    groups[homes.of(value).value_or(-1)].push_back(value);
-  return groups;
-}
-
-Value addUp(OpBuilder &builder, Location loc, ArrayRef<Value> values) {
-  Value sum = values.front();
-  for (Value value : values.drop_front())
-    sum = builder.create<nn::AddOp>(loc, sum.getType(), sum, value);
-  return sum;
-}
-
-void eraseUnusedAdditions(func::FuncOp step) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(step.front())))
-    if (isa<nn::AddOp>(op) && op.use_empty())
-      op.erase();
-}
-
 /// Decides where each op runs.
 class Placement {
 public:
@@ -156,10 +121,10 @@ void Placement::findRuns() {
     StageSet where;
     if (isFixed(&op))
       where = {op.getAttrOfType<IntegerAttr>(dist::stageAttrName).getInt()};
-    else if (auto set = dyn_cast<nn::SetParameterOp>(op))
-      where = lives[set.getParameterAttr()];
     else if (auto gradient = dyn_cast<nn::GradientOp>(op)) // handed out once
       where = lives[gradient.getParameterAttr()].empty() ? StageSet{0} : StageSet{*lives[gradient.getParameterAttr()].begin()};
+    else if (auto sink = dyn_cast<nn::ParameterSinkInterface>(op))
+      where = lives[sink.getParameterAttr()];
     else
       where = decide(&op);
     if (auto read = dyn_cast<nn::GetParameterOp>(op))
@@ -211,7 +176,7 @@ StageSet Placement::decide(Operation *op) {
 } // namespace
 
 bool galvatron::isAccumulation(Operation *op) {
-  if (!isa<nn::AddOp>(op) || op->use_empty())
+  if (!nn::isSum(op) || op->use_empty())
     return false;
   return llvm::all_of(op->getUsers(), [](Operation *user) {
     auto reduce = dyn_cast<dist::AllReduceOp>(user);
@@ -224,41 +189,30 @@ void galvatron::groupSumsByStage(func::FuncOp step, int64_t stages) {
     return;
   // What is added up over time.
   Homes homes(step);
+  auto homeOf = [&](const Homes &homes, Value value) -> Attribute {
+    return IntegerAttr::get(IntegerType::get(value.getContext(), 64), homes.of(value).value_or(-1));
+  };
   for (auto reduce : llvm::make_early_inc_range(step.front().getOps<dist::AllReduceOp>())) {
     if (!isOverTime(reduce) || reduce.getMonoid() != dist::Monoid::Sum)
       continue;
-    SmallVector<Value> addends;
-    collectAddends(reduce.getValue(), addends);
-    Groups groups = groupByHome(addends, homes);
+    llvm::MapVector<Attribute, SmallVector<Value>> groups;
+    for (Value addend : nn::getAddends(reduce.getValue()))
+      groups[homeOf(homes, addend)].push_back(addend);
     if (groups.size() < 2)
       continue;
     OpBuilder builder(reduce);
     SmallVector<Value> totals;
     for (auto &[home, values] : groups)
       totals.push_back(builder.create<dist::AllReduceOp>(reduce.getLoc(), reduce.getType(), reduce.getMonoidAttr(),
-                                                         addUp(builder, reduce.getLoc(), values), reduce.getMeshAttr(),
+                                                         nn::addUp(builder, reduce.getLoc(), values), reduce.getMeshAttr(),
                                                          reduce.getAxes()));
-    reduce.replaceAllUsesWith(addUp(builder, reduce.getLoc(), totals));
+    reduce.replaceAllUsesWith(nn::addUp(builder, reduce.getLoc(), totals));
     reduce.erase();
   }
-  eraseUnusedAdditions(step);
+  nn::eraseUnusedSums(step.front());
   // All other sums.
   Homes after(step);
-  for (auto root : llvm::make_early_inc_range(step.front().getOps<nn::AddOp>())) {
-    if (isAccumulation(root) || (root->hasOneUse() && isa<nn::AddOp>(*root->user_begin())))
-      continue;
-    SmallVector<Value> addends;
-    collectAddends(root, addends);
-    Groups groups = groupByHome(addends, after);
-    if (groups.size() < 2 || groups.size() == addends.size())
-      continue;
-    OpBuilder builder(root);
-    SmallVector<Value> sums;
-    for (auto &[home, values] : groups)
-      sums.push_back(addUp(builder, root.getLoc(), values));
-    root.replaceAllUsesWith(addUp(builder, root.getLoc(), sums));
-  }
-  eraseUnusedAdditions(step);
+  nn::groupSums(step.front(), [&](Value value) { return homeOf(after, value); }, isAccumulation);
 }
 
 void galvatron::placeOnStages(func::FuncOp step, int64_t stages) {
