@@ -481,6 +481,31 @@ void Parameters::forget(StringRef saved) {
       info->used = false;
 }
 
+/// The numbers in a name, in order.
+static SmallVector<StringRef> findNumbers(StringRef name) {
+  SmallVector<StringRef> numbers;
+  while (!(name = name.drop_until(llvm::isDigit)).empty()) {
+    numbers.push_back(name.take_while(llvm::isDigit));
+    name = name.drop_front(numbers.back().size());
+  }
+  return numbers;
+}
+
+/// A name with "*" for each number that is another one in some of `others`, which differ from it in numbers only; for all, if there are none.
+static std::string replaceNumbers(StringRef name, ArrayRef<StringRef> others) {
+  SmallVector<SmallVector<StringRef>> numbers = llvm::map_to_vector(others, findNumbers);
+  std::string text;
+  for (size_t i = 0; !name.empty(); ++i) {
+    text += name.take_until(llvm::isDigit);
+    name = name.drop_until(llvm::isDigit);
+    StringRef number = name.take_while(llvm::isDigit);
+    bool isEqual = !others.empty() && llvm::all_of(numbers, [&](ArrayRef<StringRef> of) { return i >= of.size() || of[i] == number; });
+    text += isEqual ? number : number.empty() ? StringRef() : StringRef("*");
+    name = name.drop_front(number.size());
+  }
+  return text;
+}
+
 void Parameters::print(raw_ostream &os) const {
   int64_t counts[3] = {0, 0, 0}, elements[3] = {0, 0, 0};
   for (const auto &[name, info] : table) {
@@ -492,12 +517,32 @@ void Parameters::print(raw_ostream &os) const {
   }
   os << counts[0] << " parameters train (" << elements[0] << " numbers), " << counts[1] << " are frozen ("
      << elements[1] << "), " << counts[2] << " tables are constant (" << elements[2] << ")";
+  // Blocks have parameters alike: names that differ in numbers only are one line.
+  SmallVector<SmallVector<const ParameterInfo *>> groups;
+  llvm::StringMap<size_t> groupOf;
   for (const auto &[name, info] : table) {
     if (!info->used || info->same)
       continue;
-    os << "\n  " << nn::stringifyParameterKind(info->kind) << " " << info->saved << " ";
-    interleave(info->savedShape(), os, "x");
-    for (const std::string &alias : info->aliases)
+    std::string key;
+    llvm::raw_string_ostream stream(key);
+    stream << static_cast<int>(info->kind) << " ";
+    interleave(info->savedShape(), stream, "x");
+    stream << " " << (info->aliases.empty() ? replaceNumbers(info->saved, {}) : info->saved);
+    auto [found, isNew] = groupOf.try_emplace(key, groups.size());
+    if (isNew)
+      groups.emplace_back();
+    groups[found->second].push_back(info.get());
+  }
+  for (ArrayRef<const ParameterInfo *> alike : groups) {
+    const ParameterInfo &info = *alike.front();
+    SmallVector<StringRef> names;
+    for (const ParameterInfo *other : alike)
+      names.push_back(other->saved);
+    os << "\n  " << nn::stringifyParameterKind(info.kind) << " " << (alike.size() > 1 ? replaceNumbers(info.saved, names) : info.saved) << " ";
+    interleave(info.savedShape(), os, "x");
+    if (alike.size() > 1)
+      os << ", " << alike.size() << " of them";
+    for (const std::string &alias : info.aliases)
       os << ", also " << alias;
   }
 }
