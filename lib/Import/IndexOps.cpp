@@ -59,7 +59,7 @@ LogicalResult failOutside(NodeContext &node, int64_t dim, int64_t size) {
   if (parameter)
     error << " of parameter '" << parameter.getSaved() << "'";
   if (!node.importer.options.shapes.empty())
-    error << "; is a sequence in --shapes longer than the model allows?";
+    error << "; is a sequence in --shapes longer than the model allows, or of another size than in other inputs?";
   return error;
 }
 

@@ -285,7 +285,9 @@ void Parameters::findCopies() {
   if (hasMetadata)
     return;
   std::map<std::pair<int64_t, int64_t>, SmallVector<ParameterInfo *>> byShape;
-  for (auto &[name, info] : table) {
+  for (auto &entry : table) {
+    StringRef name = entry.first;
+    ParameterInfo *info = entry.second.get();
     ArrayRef<uint32_t> values = info->trains() ? valuesOf(*info->tensor) : ArrayRef<uint32_t>();
     if (values.empty())
       continue;
@@ -307,7 +309,7 @@ void Parameters::findCopies() {
       return false;
     };
     if (!tieToFirst(byShape[{rows, columns}], false) && !tieToFirst(byShape[{columns, rows}], true))
-      byShape[{rows, columns}].push_back(info.get());
+      byShape[{rows, columns}].push_back(info);
   }
 }
 
@@ -340,7 +342,8 @@ void Parameters::mergeCopies() {
 
 LogicalResult Parameters::applyAliases() {
   bool ok = true;
-  for (const auto &[one, other] : options.aliases) {
+  for (const auto &alias : options.aliases) {
+    const std::string &one = alias.first, &other = alias.second;
     ParameterInfo *found[2] = {nullptr, nullptr};
     for (auto &[name, info] : table)
       for (int k = 0; k < 2; ++k)

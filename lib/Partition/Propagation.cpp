@@ -55,7 +55,7 @@ void Propagation::conflict(Operation *op, const Twine &reason) {
     return;
   InFlightDiagnostic error = op->emitOpError() << reason;
   if (isOverTime() && reported.size() == 1)
-    error.attachNote() << "\"time\" is the " << pieces << " micro-batches of a step; with one of them, nothing is cut over it";
+    error.attachNote() << "\"time\" is the " << pieces << " micro-batches of a step, in which this cannot be computed; in one it can";
 }
 
 /// Forgets all that was found for the axis.
@@ -263,9 +263,10 @@ void Propagation::demand(Value value, int64_t dim, Operation *by) {
   }
   // All steps read a parameter from one place.
   if (auto read = dyn_cast_if_present<nn::GetParameterOp>(op)) {
-    if (auto fixed = fixedDims.find(read.getParameterAttr()); fixed != fixedDims.end() && fixed->second != dim)
+    FlatSymbolRefAttr stored = getStoredAs(read.getParameterAttr());
+    if (auto fixed = fixedDims.find(stored); fixed != fixedDims.end() && fixed->second != dim)
       return;
-    for (nn::GetParameterOp other : readsOf.lookup(read.getParameterAttr()))
+    for (nn::GetParameterOp other : readsOf.lookup(stored))
       setSplit(other.getResult(), dim, by);
     return;
   }
@@ -447,7 +448,7 @@ dist::LayoutAttr Propagation::getWanted(OpOperand &use) const {
   // A parameter is stored, and its gradient handed out, in the pieces in which it is read.
   if (auto sink = dyn_cast<nn::ParameterSinkInterface>(op)) {
     ArrayRef<nn::GetParameterOp> reads;
-    if (auto found = readsOf.find(sink.getParameterAttr()); found != readsOf.end())
+    if (auto found = readsOf.find(getStoredAs(sink.getParameterAttr())); found != readsOf.end())
       reads = found->second;
     return reads.empty() ? whole : getLayout(nn::GetParameterOp(reads.front()).getResult());
   }

@@ -95,13 +95,14 @@ private:
   dist::LayoutAttr toAttr(const State &state) const;
   State toState(dist::LayoutAttr layout) const;
   State &stateOf(mlir::Value value);
+  mlir::FlatSymbolRefAttr getStoredAs(mlir::FlatSymbolRefAttr parameter) const;
 
   mlir::ModuleOp module;
   mutable dist::MeshOp mesh; ///< a handle; its accessors are not const
   mlir::SymbolTable symbols;
   llvm::SmallVector<mlir::func::FuncOp> steps, functions;
   llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::func::CallOp>> callsOf;
-  llvm::DenseMap<mlir::Attribute, llvm::SmallVector<nn::GetParameterOp>> readsOf; ///< of a parameter, in all steps
+  llvm::DenseMap<mlir::Attribute, llvm::SmallVector<nn::GetParameterOp>> readsOf; ///< of a parameter and its state, in all steps
   llvm::DenseSet<mlir::Operation *> prepared; ///< calls that depend on no parameter
   nn::Rows rowsOf; ///< of values of the steps
   llvm::DenseMap<mlir::Value, State> states;

@@ -44,6 +44,15 @@ private:
 };
 } // namespace
 
+/// The parameter in whose pieces one is stored: what the optimizer keeps of a parameter ("NAME.exp_avg") is where that is.
+FlatSymbolRefAttr Propagation::getStoredAs(FlatSymbolRefAttr parameter) const {
+  auto state = symbols.lookup<nn::ParameterOp>(parameter.getValue());
+  if (!state || state.getKind() != nn::ParameterKind::State)
+    return parameter;
+  auto owner = symbols.lookup<nn::ParameterOp>(state.getSymName().rsplit('.').first);
+  return owner && owner.getType() == state.getType() ? FlatSymbolRefAttr::get(owner) : parameter;
+}
+
 /// Finds the steps and the functions they call, and gives each strategy functions of its own. Over tensor axes functions that
 /// run once a step have layouts as well.
 LogicalResult Propagation::collect() {
@@ -58,7 +67,7 @@ LogicalResult Propagation::collect() {
     DenseSet<Value> trained; // what depends on a parameter
     for (Operation &op : step.front()) {
       if (auto read = dyn_cast<nn::GetParameterOp>(op))
-        readsOf[read.getParameterAttr()].push_back(read);
+        readsOf[getStoredAs(read.getParameterAttr())].push_back(read);
       bool isTrained = isa<nn::GetParameterOp>(op) ||
                        llvm::any_of(op.getOperands(), [&](Value operand) { return trained.contains(operand); });
       if (isTrained)

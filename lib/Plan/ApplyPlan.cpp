@@ -236,7 +236,8 @@ private:
     if (!plan.empty())
       return readPlanFile(plan, report);
     PlanDegrees degrees;
-    degrees.ranks = mesh.empty() || ranks.hasValue() ? std::optional<int64_t>(ranks) : std::nullopt;
+    if (ranks.hasValue())
+      degrees.ranks = ranks;
     degrees.pipeline = stages;
     degrees.tensor = tensor;
     if (microBatches.hasValue())

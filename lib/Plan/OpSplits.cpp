@@ -24,7 +24,7 @@ LogicalResult OpSplits::check(Operation *op, const OpOverride &over) const {
   llvm::DenseMap<int64_t, int64_t> pieces; // by loop
   for (const OpOverride::Split &split : over.splits) {
     if (split.operand >= int64_t(rule.operands.size()))
-      return report(over) << "has no operand " << split.operand << "; it has " << rule.operands.size();
+      return report(over) << "has no operand " << split.operand << "; it has 0 to " << rule.operands.size() - 1;
     const DimFactors &dims = rule.operands[split.operand];
     auto type = cast<RankedTensorType>(op->getOperand(split.operand).getType());
     if (split.dim >= type.getRank())

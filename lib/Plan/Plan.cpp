@@ -96,13 +96,6 @@ static std::string listProducts(ArrayRef<int64_t> axes) {
   return text;
 }
 
-/// "2 stages of 3 ranks": what ranks divide into.
-static std::string describeDegrees(const PlanDegrees &degrees) {
-  auto counted = [](int64_t count, const Twine &what) { return (Twine(count) + " " + what + (count == 1 ? "" : "s")).str(); };
-  return counted(degrees.pipeline, "stage") + (degrees.data ? " of " + counted(*degrees.data, "group") : "") + " of " +
-         counted(degrees.tensor, "rank") + " that share each block";
-}
-
 /// Checks the numbers of ranks, stages and ranks that share a block.
 static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport report) {
   bool ok = true;
@@ -134,17 +127,12 @@ std::optional<Plan> galvatron::makePlan(const PlanDegrees &degrees, PlanReport r
   }
   bool areDegrees = isDegree(degrees.pipeline) && isDegree(degrees.tensor);
   int64_t product = areDegrees ? degrees.pipeline * degrees.tensor : 1; // below 2^40, and below 2^60 with the next
-  bool isOpen = !degrees.ranks && degrees.mesh.empty();
-  if (isOpen && !degrees.data && product > 1) {
-    report("the number of ranks is missing, which " + describeDegrees(degrees) + " divide: --ranks=" + Twine(product) +
-           ", or a multiple of it");
-    return std::nullopt;
-  }
-  int64_t ranks = degrees.ranks.value_or(isOpen ? product * degrees.data.value_or(1) : inMesh);
+  int64_t ranks = degrees.ranks.value_or(degrees.mesh.empty() ? product * degrees.data.value_or(1) : inMesh);
   if (!checkDegrees(ranks, degrees, report))
     return std::nullopt;
   if (degrees.data && product * *degrees.data != ranks) {
-    report(describeDegrees(degrees) + " are " + Twine(product * *degrees.data) + " ranks, not " + Twine(ranks));
+    report("pp " + Twine(degrees.pipeline) + " x dp " + Twine(*degrees.data) + " x tp " + Twine(degrees.tensor) + " are " +
+           Twine(product * *degrees.data) + " ranks, not " + Twine(ranks));
     return std::nullopt;
   }
   Plan plan;

@@ -274,8 +274,11 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
   // Another version may have other keys, about which there is nothing to say.
   std::optional<int64_t> version = object->getInteger("version");
   if (version != planVersion) {
-    fail("", (version ? "version " + Twine(*version) : Twine("a plan without a \"version\"")) + " is not known; this compiler reads version " +
-                 Twine(planVersion));
+    if (!version && object->get("version"))
+      fail("", "\"version\": wanted the number " + Twine(planVersion));
+    else
+      fail("", (version ? "version " + Twine(*version) : Twine("a plan without a \"version\"")) +
+                   " is not known; this compiler reads version " + Twine(planVersion));
     return std::nullopt;
   }
   checkKeys(*object, "",

@@ -231,11 +231,11 @@ void PlanPrinter::printRows() {
   int64_t ranks = 1, rows = nn::getBatch(step) / mesh.getMicroBatches();
   for (int64_t size : mesh.getAxisSizes())
     ranks *= size;
-  // Runs whose batch is split alike are one column.
-  llvm::MapVector<Attribute, std::string> columns;
+  // Of each stage: runs whose batch is split alike are one column.
+  std::vector<llvm::MapVector<Attribute, std::string>> columnsOf(mesh.getStages());
   for (Run &run : runs) {
     Attribute axes = run.strategy.getRoles().get(dist::batchRole);
-    std::string &names = columns[axes];
+    std::string &names = columnsOf[run.stage][axes];
     names += (names.empty() ? "" : ", ") + run.first + (run.first == run.last ? "" : " to " + run.last);
   }
   os << "\nrows of micro-batch 0";
@@ -254,6 +254,7 @@ void PlanPrinter::printRows() {
     for (auto [i, axis] : llvm::enumerate(all))
       os << (i ? ", " : " (") << axis.getValue() << " " << place[axis];
     os << (all.empty() ? ":" : "):");
+    const auto &columns = columnsOf[rank / (ranks / mesh.getStages())];
     for (auto [i, column] : llvm::enumerate(columns)) {
       int64_t number = 0, count = 1;
       for (auto axis : cast<ArrayAttr>(column.first).getAsRange<StringAttr>()) {

@@ -221,6 +221,7 @@ void galvatron::placeOnStages(func::FuncOp step, int64_t stages) {
   Placement placement(step, stages);
   DenseMap<std::pair<Value, int64_t>, Value> valueOn; // as a stage has it
   DenseMap<Operation *, Operation *> lastTransfer;    // of what an op makes
+  llvm::DenseSet<Operation *> copies;
   OpBuilder builder(step.getContext());
   int64_t transfers = 0;
   auto lookup = [&](Value value, int64_t stage) -> Value {
@@ -257,6 +258,8 @@ void galvatron::placeOnStages(func::FuncOp step, int64_t stages) {
       if (stage != *where.begin()) {
         builder.setInsertionPointAfter(last);
         own = last = builder.clone(*op);
+        if (own->getNumResults())
+          copies.insert(own);
       }
       own->setAttr(dist::stageAttrName, builder.getI64IntegerAttr(stage));
       for (auto [result, copy] : llvm::zip_equal(op->getResults(), own->getResults()))
@@ -265,6 +268,12 @@ void galvatron::placeOnStages(func::FuncOp step, int64_t stages) {
         own->setOperand(number, lookup(operand, stage));
     }
   }
+  // A copy may be for what a stage returns alone, which the first one hands out; then what was sent for it is not read either.
+  ValueRange returned = step.front().getTerminator()->getOperands();
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(step.front())))
+    if (auto transfer = dyn_cast<pipe::TransferOp>(op);
+        op.use_empty() && (transfer ? !llvm::is_contained(returned, transfer.getValue()) : copies.contains(&op)))
+      op.erase();
   // All stages hand out their gradients together: none may wait then for what another sends later.
   SmallVector<pipe::TransferOp> all(step.front().getOps<pipe::TransferOp>());
   SmallVector<nn::GradientOp> gradients(step.front().getOps<nn::GradientOp>());

@@ -42,7 +42,8 @@ std::string Checkpoints::origin() const {
   if (!startStep)
     return concat("no checkpoint in '", path, "': it begins with step 1");
   if (startStep == steps)
-    return concat("'", pathOf(startStep), "' was written after the last step");
+    return concat("'", pathOf(startStep), "' was written after step ", startStep, " of ", steps,
+                  ": nothing is left to train; with more --steps it would go on");
   return concat("it goes on from '", pathOf(startStep), "', after step ", startStep, " of ", steps);
 }
 

@@ -1,6 +1,7 @@
 // Launch.cpp: see Launch.h.
 #include "core/Launch.h"
 
+#include "comm/Communicator.h"
 #include "core/Cpu.h"
 #include "core/Error.h"
 
@@ -174,8 +175,12 @@ Job::Job(const Image &image) {
   if (size_ == wanted)
     return;
   finish();
-  fail("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks",
-       " and was started with ", size_, "; start it with mpirun -n ", wanted, wanted == 1 ? "" : ", or by itself with --ranks-as-threads");
+  std::string problem = concat("the program was compiled for ", wanted, wanted == 1 ? " rank" : " ranks",
+                               " and was started with ", size_, "; start it with mpirun -n ", wanted,
+                               wanted == 1 ? "" : ", or by itself with --ranks-as-threads");
+  if (rank_ != 0)
+    throw PeerError(problem);
+  fail(problem);
 }
 
 Job::~Job() {

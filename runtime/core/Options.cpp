@@ -83,6 +83,10 @@ void refuseExtras(const CLI::App &app) {
   for (const CLI::Option *option : app.get_options())
     for (const std::string &name : option->get_lnames())
       names.push_back(name);
+  for (const char *fixed : {"--ranks", "--pp", "--dp", "--tp", "--mesh", "--plan", "--micro-batches", "--schedule", "--threads", "--optimizer", "--shapes", "--loss",
+                            "--random-weights"})
+    if (flag == fixed)
+      wrong(concat("'", flag, "' does not apply: that was decided when the program was compiled"));
   std::string nearest = nearestName(flag.substr(flag.compare(0, 2, "--") == 0 ? 2 : 1), names);
   wrong(concat("unknown flag '", flag, "'",
                nearest.empty() ? "" : concat("; did you mean --", nearest, "?"),

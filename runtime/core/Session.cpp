@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unistd.h>
 
 namespace galvatron_rt {
 
@@ -83,8 +84,15 @@ void Session::resume() {
   if (image.config().random_weights)
     randomWeights(context, /*onlyConstants=*/true);
   else if (hasConstants(image))
-    loadWeights(context, ownWeights, LoadScope::Constants);
+    loadOwn(LoadScope::Constants);
   checkpoints->load();
+}
+
+void Session::loadOwn(LoadScope scope) {
+  if (access(ownWeights.c_str(), F_OK) != 0)
+    fail(systemMessage(ownWeights), "; it was written beside the program when that was compiled: take it along",
+         scope == LoadScope::Everything ? ", or give other parameters with --load" : "");
+  loadWeights(context, ownWeights, scope);
 }
 
 void Session::loadParameters() {
@@ -93,10 +101,10 @@ void Session::loadParameters() {
     randomWeights(context);
   if (!options.load.empty()) {
     if (!isRandom && hasConstants(image))
-      loadWeights(context, ownWeights, LoadScope::Constants);
+      loadOwn(LoadScope::Constants);
     loadWeights(context, options.load, LoadScope::Parameters);
   } else if (!isRandom && !image.saved.empty()) {
-    loadWeights(context, ownWeights, LoadScope::Everything);
+    loadOwn(LoadScope::Everything);
   }
 }
 
@@ -161,7 +169,8 @@ void Session::announce(const galvatron_rt_image *images) const {
   std::fflush(stdout);
 }
 
-/// Runs rows on a batch. An id out of range is told by its place in the data; one that the model has computed, by that in what this rank has.
+/// Runs rows on a batch. An id out of range is told by where the data has such a value; one that the model has computed, by its place in
+/// what this rank has.
 void Session::compute(Span<galvatron_rt_row_record> rows, const Batches &batches, int64_t index) {
   try {
     executor.run(rows);
@@ -170,8 +179,10 @@ void Session::compute(Span<galvatron_rt_row_record> rows, const Batches &batches
   } catch (const Error &error) {
     if (!context.stray)
       throw;
-    std::string place = batches.placeOf(image, index, context.stray->value);
-    fail(error.what(), "; ", place.empty() ? concat("the model has computed it, at position ", context.stray->position) : place);
+    // The value may be right in one of several files: which of them the check has read is not known.
+    std::string places = batches.placesOf(image, index, context.stray->value);
+    fail(error.what(), "; ",
+         places.empty() ? concat("the model has computed it, at position ", context.stray->position) : concat("that value is in ", places));
   }
 }
 
@@ -226,7 +237,7 @@ void Session::checkLoss(const StepReport &report) {
     return;
   if (std::isnan(report.loss) &&
       data.countedLabels(image, report.step - 1, image.config().ignored_label) == 0)
-    fail("step ", report.step, ": no label counts: all that 'labels.npy' has for this step are ",
+    fail("step ", report.step, ": no label counts: all that '", options.data, "/labels.npy' has for this step are ",
          image.config().ignored_label);
   std::string cause = !options.nanTrace
                           ? "; run it again with --nan-trace to see where it comes from"

@@ -34,6 +34,7 @@ public:
 private:
   void checkOutputs() const;
   void loadParameters();
+  void loadOwn(LoadScope scope);
   void resume();
   void openLog();
   void openOutputs();

@@ -44,7 +44,8 @@ void Batches::fill(galvatron_rt_context &context, int64_t index) const {
       source.file.read(index % batchCount, context.tensorData(source.tensor));
 }
 
-std::string Batches::placeOf(const Image &image, int64_t index, int64_t value) const {
+std::string Batches::placesOf(const Image &image, int64_t index, int64_t value) const {
+  std::string places;
   for (const Source &source : sources) {
     const galvatron_rt_tensor_record &tensor = image.tensors[source.tensor];
     if (tensor.dtype != GALVATRON_RT_I64)
@@ -64,9 +65,9 @@ std::string Batches::placeOf(const Image &image, int64_t index, int64_t value) c
       rest /= size;
     }
     place.insert(place.begin(), index % batchCount);
-    return concat("'", source.file.path(), "' has it at ", shapeText(place));
+    places += concat(places.empty() ? "" : ", ", "'", source.file.path(), "' at ", shapeText(place));
   }
-  return "";
+  return places;
 }
 
 int64_t Batches::countedLabels(const Image &image, int64_t index, int64_t ignored) const {

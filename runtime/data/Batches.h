@@ -22,8 +22,9 @@ public:
   /// Reads batch `index` into the arena.
   void fill(galvatron_rt_context &context, int64_t index) const;
 
-  /// Where batch `index` holds the integer `value` first, as "'DIR/labels.npy' has it at [3, 2, 5]"; "" if nowhere.
-  std::string placeOf(const Image &image, int64_t index, int64_t value) const;
+  /// Where the files have the integer `value` first in batch `index`: "'DIR/ids.npy' at [3, 2, 5], 'DIR/labels.npy' at [3, 0, 1]"; "" if
+  /// nowhere.
+  std::string placesOf(const Image &image, int64_t index, int64_t value) const;
 
   /// How many labels of batch `index` are not `ignored`; 1 if the program has no i64 labels.
   int64_t countedLabels(const Image &image, int64_t index, int64_t ignored) const;

@@ -24,6 +24,12 @@
 // RUN: not galvatron-compile %t/planned.mlir --save-plan=%t/again.json -o %t/program 2>&1 | FileCheck %s --check-prefix=LATE
 // LATE: error: --save-plan does not apply: '{{.*}}planned.mlir' is at the stage 'planned', where that is decided
 
+// Each rank has the blocks of its stage.
+// RUN: galvatron-compile %inputs/llama/model.onnx --shapes=input_ids:8x32 --loss=cross-entropy:logits --plan=%t/stages.json --explain-plan --emit=planned -o %t/stages.mlir 2>/dev/null | FileCheck %s --check-prefix=STAGES
+// STAGES: rank 0 (a 0, b 0, c 0): 0 (embedding, block 0); 0 to 1 (block 1){{$}}
+// STAGES: rank 4 (a 1, b 0, c 0): 0{{$}}
+// STAGES-NEXT: rank 5 (a 1, b 0, c 1): 1{{$}}
+
 // CHECK: plan: 4 ranks, mesh 2x2 ("a" = 2, "b" = 2; slowest link first)
 // CHECK-NEXT: batch: 8 rows in 2 micro-batches of 4
 // CHECK: embedding (@prologue): dp 4 over "a", "b", tp 1
@@ -52,6 +58,10 @@
 // PIECES-DAG: nn.parameter @model.layers.3.self_attn.o_proj.weight trainable : tensor<2x2x4x8xf32>
 // PIECES-DAG: nn.parameter @model.layers.3.mlp.down_proj.weight trainable : tensor<40x16xf32>
 // PIECES-DAG: nn.parameter @model.layers.3.mlp.up_proj.weight trainable : tensor<16x20xf32>
+
+//--- stages.json
+{"version": 1, "mesh": [2, 2, 2], "stages": 2, "micro_batches": 2,
+ "blocks": [{"dp": ["b", "c"]}, {"dp": ["b"], "tp": ["c"]}, {"count": 2, "dp": ["b", "c"]}]}
 
 //--- plan.json
 {"version": 1, "mesh": [2, 2], "micro_batches": 2, "embedding": {"dp": ["a", "b"]},

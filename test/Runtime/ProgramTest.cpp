@@ -315,14 +315,14 @@ TEST_F(ProgramTest, NamesWrongData) {
            std::vector<int64_t>{0, 0, 0, 0, 0, 1, 2, 0});
   EXPECT_EQ(errorOf("--data=data --steps=2 --lr=0.1"),
             "sample: error: step 2: 'linear': labels hold the value 2, wanted at least 0 and below 2, or -100; "
-            "'data/labels.npy' has it at [1, 2]\n");
+            "that value is in 'data/labels.npy' at [1, 2]\n");
   // Evaluation reads the same names from another folder.
   std::filesystem::create_directory(folder / "other");
   std::filesystem::rename(folder / "data/labels.npy", folder / "other/labels.npy");
   std::filesystem::copy(folder / "data/x.npy", folder / "other/x.npy");
   writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>{0, 0, 0, 0, 0, 1, 1, 0});
   std::string errors = errorOf("--data=data --steps=2 --lr=0.1 --eval-data=other --eval-every=1");
-  EXPECT_NE(errors.find("; 'other/labels.npy' has it at [1, 2]\n"), std::string::npos) << errors;
+  EXPECT_NE(errors.find("; that value is in 'other/labels.npy' at [1, 2]\n"), std::string::npos) << errors;
 }
 
 TEST_F(ProgramTest, NamesWhatCannotBeWritten) {
@@ -341,7 +341,7 @@ TEST_F(ProgramTest, NamesABatchWithoutLabels) {
   writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)",
            std::vector<int64_t>{0, 0, 0, 0, -100, -100, -100, -100});
   EXPECT_EQ(errorOf("--data=data --steps=2"),
-            "sample: error: step 2: no label counts: all that 'labels.npy' has for this step are -100\n");
+            "sample: error: step 2: no label counts: all that 'data/labels.npy' has for this step are -100\n");
   std::filesystem::copy(folder / "data", folder / "unlabelled");
   writeNpy(folder / "unlabelled/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>(8, -100));
   writeNpy(folder / "data/labels.npy", "<i8", "(2, 4)", std::vector<int64_t>(8, 0));

@@ -87,9 +87,9 @@ struct Options {
   cl::opt<std::string> optimizer{"optimizer", cl::desc("adamw (default) or sgd"), cl::value_desc("name"), cl::init("adamw"), cl::cat(category)};
   cl::opt<int64_t> microBatches{"micro-batches", cl::desc("Pieces in which a step's batch is computed (default: 1; with stages the fewest that fill them)"),
                                 cl::value_desc("M"), cl::init(0), cl::cat(category)};
-  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together (default: those of --mesh, those of --dp, or 1); what --pp and --tp leave split the rows of the batch"),
+  cl::opt<int64_t> ranks{"ranks", cl::desc("Processes that train together (default: those of --mesh, or P x D x T); what --pp and --tp leave split the rows of the batch"),
                          cl::value_desc("N"), cl::init(0), cl::cat(category)};
-  cl::opt<int64_t> data{"dp", cl::desc("Pieces of the batch's rows (data parallelism; default: what --ranks, --pp and --tp leave); without --ranks there are P x D x T"),
+  cl::opt<int64_t> data{"dp", cl::desc("Pieces of the batch's rows (data parallelism; default: what --ranks, --pp and --tp leave)"),
                         cl::value_desc("D"), cl::init(1), cl::cat(category)};
   cl::opt<int64_t> pipeline{"pp", cl::desc("Stages of a pipeline, each of which has some of the blocks (default: 1)"),
                             cl::value_desc("P"), cl::init(1), cl::cat(category)};
@@ -114,7 +114,7 @@ struct Options {
                                     cl::value_desc("glob"), cl::cat(category)};
   cl::list<std::string> aliases{"alias", cl::desc("A further name of a parameter, for tied weights that the file does not tell"),
                                      cl::value_desc("NAME=NAME"), cl::cat(category)};
-  cl::opt<int64_t> threads{"threads", cl::desc("Threads of the program (default: the cores of this machine)"), cl::value_desc("K"),
+  cl::opt<int64_t> threads{"threads", cl::desc("Threads of the program (default: the cores of this machine, over its ranks)"), cl::value_desc("K"),
                                 cl::init(0), cl::cat(category)};
   cl::opt<std::string> cpu{"cpu", cl::desc("Processors that the program runs on: native (like this one; default), x86-64-v3 or x86-64-v4"),
                                 cl::value_desc("level"), cl::init("native"), cl::cat(category)};

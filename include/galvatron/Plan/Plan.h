@@ -108,7 +108,7 @@ using PlanReport = llvm::function_ref<void(const llvm::Twine &)>;
 
 /// What flags say of a plan: data parallelism takes the ranks that the pipeline and tensor parallelism leave.
 struct PlanDegrees {
-  std::optional<int64_t> ranks; ///< nothing: as many as the mesh has, or as the degrees make, or 1
+  std::optional<int64_t> ranks; ///< nothing: as many as the mesh has, or as the degrees make
   std::optional<int64_t> data;  ///< ranks, or groups of `tensor` ranks, that split the rows of a batch; nothing: what the others leave
   int64_t pipeline = 1;         ///< stages
   int64_t tensor = 1;           ///< ranks that share each block
