@@ -109,15 +109,10 @@ static std::string callText(const galvatron_rt_row_record &row, Span<galvatron_r
 
 void Executor::lookAt(const galvatron_rt_row_record &row, Span<galvatron_rt_row_record> rows) {
   const Image &image = context.image;
-  std::vector<int64_t> written;
-  for (int64_t a = row.first_arg; a < row.first_arg + row.n_args; ++a)
-    if ((image.args[a].access & GALVATRON_RT_ACCESS_WRITE) && image.args[a].dtype == GALVATRON_RT_F32)
-      written.push_back(a);
-  // A function's result comes before what is kept for its backward, and is made after it.
-  if (!written.empty())
-    std::rotate(written.begin(), written.begin() + 1, written.end());
-  for (int64_t a : written) {
+  for (int64_t a = row.first_arg; a < row.first_arg + row.n_args; ++a) {
     const galvatron_rt_arg_record &arg = image.args[a];
+    if (!(arg.access & GALVATRON_RT_ACCESS_WRITE) || arg.dtype != GALVATRON_RT_F32)
+      continue;
     const float *values = static_cast<const float *>(pointers[a]);
     for (int64_t i = 0; i < arg.bytes / 4; ++i) {
       if (std::isfinite(values[i]))

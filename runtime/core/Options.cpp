@@ -172,7 +172,7 @@ Options parseOptions(int argc, const char *const *argv, const Image &image) {
       ->type_name("N");
   app.add_flag(
       "--nan-trace", options.nanTrace,
-      "Look at every result for the first NaN or infinity and name the op that made it (slower)");
+      "Look at every result for the first NaN or infinity and name the function that made it, and a value that holds it (slower)");
   app.add_flag("--ranks-as-threads", options.ranksAsThreads,
                "Run all ranks in this one process, without mpirun");
   app.add_option("--timeout", options.timeout,

@@ -352,7 +352,8 @@ TEST_F(ProgramTest, NamesABatchWithoutLabels) {
 TEST_F(ProgramTest, NamesWrongWeights) {
   std::filesystem::remove(folder / "sample.safetensors");
   EXPECT_EQ(errorOf("--data=data"), "sample: error: file '" + (folder / "sample.safetensors") +
-                                        "': No such file or directory\n");
+                                        "': No such file or directory; it was written beside the program when that was compiled: take it along, "
+                                        "or give other parameters with --load\n");
 }
 
 TEST_F(ProgramTest, StopsAtANan) {
