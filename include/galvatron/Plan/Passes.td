@@ -32,7 +32,7 @@ def DistApplyPlanPass : Pass<"dist-apply-plan", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"plan", "plan", "std::string", "", "A plan file; it says all that the other options say.">,
-    Option<"ranks", "ranks", "int64_t", "1", "Ranks that run the step together.">,
+    Option<"ranks", "ranks", "int64_t", "1", "Ranks that run the step together; not given, those of the mesh, or stages times tensor.">,
     Option<"stages", "stages", "int64_t", "1", "Stages of the pipeline; they divide the ranks.">,
     Option<"tensor", "tensor", "int64_t", "1", "Ranks that share each block (tensor parallelism); they divide those of a stage.">,
     Option<"mesh", "mesh", "std::string", "", "Sizes of the axes, slowest link first, like 2x2x3.">,
