@@ -184,14 +184,98 @@ bool galvatron::isAccumulation(Operation *op) {
   });
 }
 
+/// The sum of `values`, over what `reduce` sums over.
+static Value reduceLike(dist::AllReduceOp reduce, OpBuilder &builder, ArrayRef<Value> values) {
+  Value sum = nn::addUp(builder, reduce.getLoc(), values);
+  return builder.create<dist::AllReduceOp>(reduce.getLoc(), sum.getType(), reduce.getMonoidAttr(), sum, reduce.getMeshAttr(),
+                                           reduce.getAxes());
+}
+
+/// The move between ranks that makes a value of a micro-batch, if it may as well be made of a sum of such values.
+static Operation *getLinearMove(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (auto reduce = dyn_cast_or_null<dist::AllReduceOp>(op))
+    return !isOverTime(reduce) && reduce.getMonoid() == dist::Monoid::Sum ? op : nullptr;
+  if (auto gather = dyn_cast_or_null<dist::AllGatherOp>(op))
+    return isOverTime(gather) ? nullptr : op;
+  auto slice = dyn_cast_or_null<dist::SliceOp>(op);
+  return slice && !isOverTime(slice) ? op : nullptr;
+}
+
+/// Whether what values are made of, by moves and sums, comes from more than one stage.
+static bool areOfSeveralStages(const Homes &homes, ArrayRef<Value> values) {
+  SmallVector<Value> work(values);
+  DenseSet<Value> seen;
+  std::optional<std::optional<int64_t>> first;
+  while (!work.empty()) {
+    Value value = work.pop_back_val();
+    if (!seen.insert(value).second)
+      continue;
+    if (Operation *op = value.getDefiningOp(); getLinearMove(value) || nn::isSum(op)) {
+      llvm::append_range(work, op->getOperands());
+      continue;
+    }
+    if (!first)
+      first = homes.of(value);
+    if (homes.of(value) != *first)
+      return true;
+  }
+  return false;
+}
+
+/// Where a sum over the micro-batches has moves between ranks inside of what several stages add up, they move the sum over time instead:
+/// in each micro-batch, one stage would wait for what another makes of it much later.
+static void moveAfterTime(func::FuncOp step) {
+  Homes homes(step);
+  SmallVector<dist::AllReduceOp> work(step.front().getOps<dist::AllReduceOp>());
+  while (!work.empty()) {
+    dist::AllReduceOp reduce = work.pop_back_val();
+    if (!isOverTime(reduce) || reduce.getMonoid() != dist::Monoid::Sum)
+      continue;
+    SmallVector<Value> kept, totals;
+    OpBuilder builder(reduce);
+    for (Value addend : nn::getAddends(reduce.getValue())) {
+      SmallVector<Operation *> moves; // the last one first
+      Value moved = addend;
+      while (Operation *move = getLinearMove(moved)) {
+        moves.push_back(move);
+        moved = move->getOperand(0);
+      }
+      SmallVector<Value> addends = nn::getAddends(moved);
+      if (!areOfSeveralStages(homes, addends)) {
+        kept.push_back(addend);
+        continue;
+      }
+      Value total = reduceLike(reduce, builder, addends);
+      work.push_back(total.getDefiningOp<dist::AllReduceOp>());
+      for (Operation *move : llvm::reverse(moves)) {
+        Operation *after = builder.clone(*move);
+        after->setOperand(0, total);
+        total = after->getResult(0);
+      }
+      totals.push_back(total);
+    }
+    if (totals.empty())
+      continue;
+    if (!kept.empty())
+      totals.insert(totals.begin(), reduceLike(reduce, builder, kept));
+    reduce.replaceAllUsesWith(nn::addUp(builder, reduce.getLoc(), totals));
+    reduce.erase();
+  }
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(step.front())))
+    if (op.use_empty() && (nn::isSum(&op) || isMove(&op)))
+      op.erase();
+}
+
 void galvatron::groupSumsByStage(func::FuncOp step, int64_t stages) {
   if (stages == 1)
     return;
-  // What is added up over time.
-  Homes homes(step);
   auto homeOf = [&](const Homes &homes, Value value) -> Attribute {
     return IntegerAttr::get(IntegerType::get(value.getContext(), 64), homes.of(value).value_or(-1));
   };
+  moveAfterTime(step);
+  // What is added up over time.
+  Homes homes(step);
   for (auto reduce : llvm::make_early_inc_range(step.front().getOps<dist::AllReduceOp>())) {
     if (!isOverTime(reduce) || reduce.getMonoid() != dist::Monoid::Sum)
       continue;
@@ -203,9 +287,7 @@ void galvatron::groupSumsByStage(func::FuncOp step, int64_t stages) {
     OpBuilder builder(reduce);
     SmallVector<Value> totals;
     for (auto &[home, values] : groups)
-      totals.push_back(builder.create<dist::AllReduceOp>(reduce.getLoc(), reduce.getType(), reduce.getMonoidAttr(),
-                                                         nn::addUp(builder, reduce.getLoc(), values), reduce.getMeshAttr(),
-                                                         reduce.getAxes()));
+      totals.push_back(reduceLike(reduce, builder, values));
     reduce.replaceAllUsesWith(nn::addUp(builder, reduce.getLoc(), totals));
     reduce.erase();
   }

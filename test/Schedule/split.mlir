@@ -114,3 +114,34 @@ func.func @step(%x: tensor<4x2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2x
   %0:3 = call @twice(%x) {dist.call = 0 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>)
   return %0#0, %0#1, %0#2 : tensor<2xf32>, tensor<2xf32>, tensor<2xf32>
 }
+
+// -----
+
+// Three stages use one weight, the first two as rows (a partial gradient), the last as columns (a whole one). What a move between ranks
+// makes of two stages' gradients it makes of their sums over the micro-batches: no transfer is of a micro-batch.
+dist.mesh @mesh("stage" = 3, "a" = 2) stages(3) micro_batches(2)
+func.func private @f(%x: tensor<4x2xf32>) -> tensor<4xf32> {
+  %0 = nn.reduce sum %x [1] : tensor<4x2xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+// CHECK-LABEL: func.func @step(
+// CHECK: %[[F0:.*]] = call @f({{.*}}dist.stage = 0
+// CHECK: %[[F1:.*]] = call @f({{.*}}dist.stage = 1
+// CHECK: %[[F2:.*]] = call @f({{.*}}dist.stage = 2
+// CHECK-NOT: dist.all_reduce sum %{{.*}} over @mesh ["a"]
+// CHECK: %[[T1:.*]] = dist.all_reduce sum %[[F1]] over @mesh ["time"] {dist.stage = 1
+// CHECK: %[[T0:.*]] = dist.all_reduce sum %[[F0]] over @mesh ["time"] {dist.stage = 0
+// CHECK: %[[SENT:.*]] = pipe.transfer %[[T0]] number({{.*}}) from(0) to(1)
+// CHECK: call @step.add(%[[T1]], %[[SENT]]) {{.*}}phase finish
+// CHECK: dist.all_reduce sum %{{.*}} over @mesh ["a"] {dist.stage = 1
+func.func @step(%x: tensor<8x2xf32>) -> tensor<4xf32> {
+  %0 = dist.slice %x dim 0 over @mesh ["time"] : tensor<8x2xf32> -> tensor<4x2xf32>
+  %1 = call @f(%0) {dist.call = 0 : i64, dist.stage = 0 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4xf32>
+  %2 = call @f(%0) {dist.call = 1 : i64, dist.stage = 1 : i64, dist.strategy = @s0} : (tensor<4x2xf32>) -> tensor<4xf32>
+  %3 = call @f(%0) {dist.call = 2 : i64, dist.stage = 2 : i64, dist.strategy = @s1} : (tensor<4x2xf32>) -> tensor<4xf32>
+  %4 = nn.add %2, %1 : tensor<4xf32>
+  %5 = dist.all_reduce sum %4 over @mesh ["a"] : tensor<4xf32>
+  %6 = nn.add %3, %5 : tensor<4xf32>
+  %7 = dist.all_reduce sum %6 over @mesh ["time"] : tensor<4xf32>
+  return %7 : tensor<4xf32>
+}
