@@ -3,60 +3,13 @@
 #include "galvatron/Plan/PlanFile.h"
 
 #include "Nearest.h"
+#include "galvatron/Support/JsonFile.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSet.h"
-#include "llvm/Support/Errc.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/JSON.h"
 
 using namespace llvm;
 using namespace galvatron;
 
-/// What a file may hold: LLVM's parser calls itself for each bracket, and a device has no end.
-static constexpr size_t maxBytes = 16 << 20, maxDepth = 32;
-
 static constexpr StringLiteral recomputeNames[] = {"none", "attention", "block"};
-
-//===----------------------------------------------------------------------===//
-// Before parsing
-//===----------------------------------------------------------------------===//
-
-/// Checks what LLVM's parser does not: that brackets are not too deep, and that no object has a key twice.
-static bool checkText(StringRef text, PlanReport report) {
-  SmallVector<StringSet<>> objects; // one for each open bracket; those of lists stay empty
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '{' || c == '[') {
-      if (objects.size() == maxDepth) {
-        report("brackets are more than " + Twine(maxDepth) + " deep");
-        return false;
-      }
-      objects.emplace_back();
-    } else if ((c == '}' || c == ']') && !objects.empty()) {
-      objects.pop_back();
-    } else if (c == '"') {
-      size_t begin = ++i;
-      while (i < text.size() && text[i] != '"')
-        i += text[i] == '\\' ? 2 : 1;
-      StringRef string = text.slice(begin, i);
-      bool isKey = text.substr(i + 1).ltrim(" \t\r\n").starts_with(":");
-      // The same key may be written with escapes.
-      std::string key = string.str();
-      if (string.contains('\\')) {
-        Expected<json::Value> unescaped = json::parse(("\"" + string + "\"").str());
-        if (!unescaped)
-          consumeError(unescaped.takeError()); // the parser will say so
-        else if (std::optional<StringRef> found = unescaped->getAsString())
-          key = found->str();
-      }
-      if (isKey && !objects.empty() && !objects.back().insert(key).second) {
-        report("key \"" + StringRef(key).take_front(64) + "\" is there twice");
-        return false;
-      }
-    }
-  }
-  return true;
-}
 
 //===----------------------------------------------------------------------===//
 // Reading
@@ -308,48 +261,15 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
 }
 
 std::optional<Plan> galvatron::parsePlan(StringRef text, PlanReport report) {
-  if (text.size() > maxBytes) {
-    report("larger than " + Twine(maxBytes >> 20) + " MiB, which no plan is");
-    return std::nullopt;
-  }
-  if (!checkText(text, report))
-    return std::nullopt;
-  Expected<json::Value> value = json::parse(text);
-  if (!value) {
-    report("no JSON: " + toString(value.takeError()));
-    return std::nullopt;
-  }
-  return PlanReader(report).read(*value);
+  std::optional<json::Value> value = parseJson(text, "plan", report);
+  return value ? PlanReader(report).read(*value) : std::nullopt;
 }
 
 std::optional<Plan> galvatron::readPlanFile(StringRef path, PlanReport report) {
-  auto refuse = [&](const Twine &message) { report("'" + path + "': " + message); };
-  auto refuseFile = [&](const Twine &why) {
-    report("cannot read '" + path + "': " + why);
+  std::optional<std::string> text = readTextFile(path, "plan", report);
+  if (!text)
     return std::nullopt;
-  };
-  if (sys::fs::is_directory(path))
-    return refuseFile(make_error_code(errc::is_a_directory).message());
-  Expected<sys::fs::file_t> file = sys::fs::openNativeFileForRead(path);
-  if (!file)
-    return refuseFile(toString(file.takeError()));
-  // A pipe or a device has no size to ask for.
-  SmallVector<char> text;
-  Error error = Error::success();
-  do {
-    size_t have = text.size();
-    text.resize_for_overwrite(have + (1 << 16));
-    Expected<size_t> read = sys::fs::readNativeFile(*file, MutableArrayRef(text).drop_front(have));
-    text.truncate(have + (read ? *read : 0));
-    if (!read)
-      error = joinErrors(std::move(error), read.takeError());
-    if (text.size() == have)
-      break;
-  } while (text.size() <= maxBytes);
-  sys::fs::closeFile(*file);
-  if (error)
-    return refuseFile(toString(std::move(error)));
-  std::optional<Plan> plan = parsePlan(StringRef(text.data(), text.size()), refuse);
+  std::optional<Plan> plan = parsePlan(*text, [&](const Twine &message) { report("'" + path + "': " + message); });
   if (plan)
     plan->file = path.str();
   return plan;

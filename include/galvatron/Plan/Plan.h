@@ -8,9 +8,8 @@
 #ifndef GALVATRON_PLAN_PLAN_H
 #define GALVATRON_PLAN_PLAN_H
 
+#include "galvatron/Support/Report.h"
 #include "llvm/ADT/ArrayRef.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
-#include "llvm/ADT/Twine.h"
 
 #include <cstdint>
 #include <optional>
@@ -104,7 +103,7 @@ std::string describeBlocks(int64_t first, int64_t count);
 std::string describeMesh(llvm::ArrayRef<int64_t> mesh);
 
 /// Takes what is wrong with a plan: one sentence without a full stop, with the numbers and what would work.
-using PlanReport = llvm::function_ref<void(const llvm::Twine &)>;
+using PlanReport = Report;
 
 /// What flags say of a plan: data parallelism takes the ranks that the pipeline and tensor parallelism leave.
 struct PlanDegrees {
