@@ -1,0 +1,195 @@
+//===- HetuPlan.cpp -------------------------------------------------------===//
+
+#include "galvatron/Search/Hetu/HetuPlan.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+
+using namespace llvm;
+using namespace galvatron;
+using namespace galvatron::hetu;
+
+PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsMoves) {
+  size_t count = plan.stages.size();
+  PlanCost cost;
+  for (std::vector<double> *list : {&cost.layers, &cost.layersWithSync, &cost.moves, &cost.states, &cost.activation})
+    list->assign(count, 0);
+  for (auto [stage, runs] : enumerate(plan.stages)) {
+    const LayerStrategy *before = nullptr;
+    for (const LayerRun &run : runs) {
+      LayerCost layer = model.getLayerCost(run.strategy, plan.globalBatch, plan.microBatches);
+      double layers = static_cast<double>(run.count);
+      cost.layers[stage] += layers * layer.time;
+      cost.layersWithSync[stage] += layers * layer.timeWithSync;
+      cost.states[stage] += layers * layer.states;
+      cost.activation[stage] += layers * layer.activation[stage];
+      if (int64_t share = run.strategy.getShare(); countsMoves && before && before->getShare() != share)
+        cost.moves[stage] += model.getMoveTime(run.strategy.pipeline, std::max(share, before->getShare()), plan.globalBatch, plan.microBatches);
+      before = &run.strategy;
+    }
+  }
+  EndCost end = model.getEndCost(plan.end, plan.globalBatch, plan.microBatches);
+  cost.ends = end.time;
+  cost.endMemory = end.memory;
+  if (plan.hasBuffer)
+    cost.buffer = model.getBufferMegabytes(static_cast<int64_t>(count), plan.largestShare, plan.globalBatch, plan.microBatches);
+  std::vector<double> stages = cost.layers;
+  for (auto [stage, time] : enumerate(cost.ends))
+    stages[stage] += time;
+  cost.time = CostModel::getStepTime(cost.layersWithSync, stages, plan.microBatches, cost.moves);
+  return cost;
+}
+
+int64_t hetu::countDropped(const HetuPlan &plan, const LayerStrategy &strategy) {
+  return plan.globalBatch - CostModel::getLocalBatch(plan.globalBatch, plan.microBatches, strategy.data) * strategy.data * plan.microBatches;
+}
+
+/// As the plan's own strategy, on a mesh whose axes from `first` on are of two ranks each.
+static Strategy toStrategy(const LayerStrategy &layer, unsigned first, unsigned numAxes) {
+  unsigned sharing = 0;
+  for (int64_t share = layer.getShare(); share > 1; share /= 2)
+    ++sharing;
+  Strategy strategy;
+  for (unsigned axis = first; axis < numAxes; ++axis)
+    (axis + sharing < numAxes ? strategy.data : layer.sequence > 1 ? strategy.sequence : strategy.tensor).push_back(axis);
+  bool isReplicated = layer.sharding == StateSharding::Replicated || layer.getReplicas() == 1;
+  strategy.zero = isReplicated ? 0 : layer.sharding == StateSharding::Zero2 ? 2 : 3;
+  strategy.recompute = layer.checkpoint ? Recompute::Block : Recompute::None;
+  return strategy;
+}
+
+Plan hetu::toPlan(const HetuPlan &from) {
+  Plan plan;
+  int64_t stages = static_cast<int64_t>(from.stages.size()), ranks = stages * from.end.getShare() * from.end.data;
+  unsigned stageAxes = 0;
+  for (int64_t size = 1; size < ranks; size *= 2) {
+    plan.mesh.push_back(2);
+    stageAxes += size < stages;
+  }
+  unsigned numAxes = static_cast<unsigned>(plan.mesh.size());
+  plan.globalBatch = from.globalBatch;
+  plan.microBatches = from.microBatches;
+  plan.schedule = from.order == PipelineOrder::GPipe ? PlanSchedule::GPipe : PlanSchedule::OneFOneB;
+  plan.stages.count = stages;
+  plan.embedding = plan.head = toStrategy(from.end, stageAxes, numAxes);
+  int64_t first = 0;
+  for (const std::vector<LayerRun> &runs : from.stages) {
+    if (stages > 1)
+      plan.stages.firstBlocks.push_back(first);
+    for (const LayerRun &run : runs) {
+      first += run.count;
+      Strategy strategy = toStrategy(run.strategy, stageAxes, numAxes);
+      if (!plan.blocks.empty() && plan.blocks.back().strategy == strategy)
+        plan.blocks.back().count += run.count;
+      else
+        plan.blocks.push_back({run.count, std::move(strategy)});
+    }
+  }
+  return plan;
+}
+
+//===----------------------------------------------------------------------===//
+// From a plan of this project
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+class Converter {
+public:
+  Converter(const Plan &plan, const CostModel &model, Report report) : plan(plan), model(model), report(report) {}
+  std::optional<HetuPlan> convert();
+
+private:
+  void refuse(const Twine &message) {
+    report(message);
+    ok = false;
+  }
+  LayerStrategy toLayer(const Strategy &strategy, const Twine &who);
+
+  const Plan &plan;
+  const CostModel &model;
+  Report report;
+  bool ok = true;
+};
+
+LayerStrategy Converter::toLayer(const Strategy &strategy, const Twine &who) {
+  LayerStrategy layer{plan.stages.count, plan.getSize(strategy.tensor), plan.getSize(strategy.sequence), plan.getSize(strategy.data)};
+  if (layer.tensor > 1 && layer.sequence > 1)
+    refuse(who + ": axes of \"tp\" and of \"sp\", for which the model has no formula");
+  if (!strategy.context.empty())
+    refuse(who + ": axes of \"cp\", for which the model has no formula");
+  if (layer.getShare() > mostMeasuredShare)
+    refuse(who + ": shared by " + Twine(layer.getShare()) + " ranks; the profile is of at most " + Twine(mostMeasuredShare));
+  if (strategy.zero == 1)
+    refuse(who + ": \"zero\": 1, for which the model has no formula");
+  if (strategy.recompute == Recompute::Attention)
+    refuse(who + ": recompute of attention alone, for which the model has no formula");
+  if (layer.data * plan.microBatches.value_or(1) > plan.globalBatch.value_or(1))
+    refuse(who + ": micro-batches of " + Twine(plan.globalBatch.value_or(1) / plan.microBatches.value_or(1)) + " samples split over " + Twine(layer.data) + " ranks");
+  bool isReplicated = strategy.zero == 0 || layer.getReplicas() == 1;
+  layer.sharding = isReplicated ? StateSharding::Replicated : strategy.zero == 3 ? StateSharding::Zero3 : StateSharding::Zero2;
+  layer.checkpoint = strategy.recompute == Recompute::Block;
+  return layer;
+}
+
+std::optional<HetuPlan> Converter::convert() {
+  int64_t layers = model.getSettings().layers, known = 0;
+  for (const BlockRun &run : plan.blocks)
+    known += run.count ? run.count : layers;
+  if (!plan.globalBatch || !plan.microBatches)
+    refuse("the plan leaves " + Twine(plan.globalBatch ? "\"micro_batches\"" : "\"global_batch\"") + " open");
+  if (plan.getRanks() != model.getRanks())
+    refuse("the plan is for " + Twine(plan.getRanks()) + " ranks, the profile of " + Twine(model.getRanks()));
+  if (known != layers)
+    refuse("the plan is of " + Twine(known) + " blocks, the model of " + Twine(layers) + " layers");
+  if (any_of(plan.mesh, [](int64_t size) { return !isPowerOf2_64(static_cast<uint64_t>(size)); }))
+    refuse("the mesh " + describeMesh(plan.mesh) + " has degrees that are no powers of two, for which the model has no formula");
+  if (plan.stages.count > layers)
+    refuse("the plan has " + Twine(plan.stages.count) + " stages, the model " + Twine(layers) + " layers");
+  if (!ok)
+    return std::nullopt;
+
+  HetuPlan result;
+  result.globalBatch = *plan.globalBatch;
+  result.microBatches = *plan.microBatches;
+  result.order = plan.schedule == PlanSchedule::GPipe ? PipelineOrder::GPipe : PipelineOrder::OneFOneB;
+  result.stages.resize(static_cast<size_t>(plan.stages.count));
+  int64_t layer = 0, largest = 1;
+  for (const BlockRun &run : plan.blocks) {
+    int64_t count = run.count ? run.count : layers;
+    LayerStrategy strategy = toLayer(run.strategy, describeBlocks(layer, count));
+    largest = std::max(largest, strategy.getShare());
+    for (int64_t i = 0; i < count; ++i, ++layer) {
+      std::vector<LayerRun> &runs = result.stages[static_cast<size_t>(getStageOfBlock(plan.stages, layer, layers))];
+      if (i > 0 && !runs.empty())
+        ++runs.back().count;
+      else
+        runs.push_back({1, strategy});
+    }
+  }
+  Strategy first = plan.embedding.value_or(plan.blocks.front().strategy), last = plan.head.value_or(plan.blocks.back().strategy);
+  if (!plan.embedding)
+    first.recompute = Recompute::None;
+  if (!plan.head)
+    last.recompute = Recompute::None;
+  result.end = toLayer(first, "embedding");
+  LayerStrategy head = toLayer(last, "head");
+  if (head.str() != result.end.str() || head.sharding != result.end.sharding)
+    refuse("embedding and head have strategies of their own; the model has a formula for one of both");
+  if (result.end.checkpoint)
+    refuse("embedding and head compute again what they need, for which the model has no formula");
+  // A task of tensor parallelism has a buffer; its bound is at least so large that some strategy has a row for each rank.
+  result.hasBuffer = result.end.tensor > 1 || any_of(result.stages, [](const auto &runs) {
+    return any_of(runs, [](const LayerRun &run) { return run.strategy.tensor > 1; });
+  });
+  result.largestShare = std::max(largest, result.end.getShare());
+  if (!ok)
+    return std::nullopt;
+  return result;
+}
+
+} // namespace
+
+std::optional<HetuPlan> hetu::fromPlan(const Plan &plan, const CostModel &model, Report report) { return Converter(plan, model, report).convert(); }

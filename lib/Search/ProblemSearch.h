@@ -1,0 +1,55 @@
+//===- ProblemSearch.h - One problem ----------------------------*- C++ -*-===//
+
+#ifndef GALVATRON_LIB_SEARCH_PROBLEMSEARCH_H
+#define GALVATRON_LIB_SEARCH_PROBLEMSEARCH_H
+
+#include "StageSearch.h"
+
+#include <memory>
+
+namespace galvatron::search {
+
+/// What the search knows so far: the best assignment of all problems.
+struct Incumbent {
+  double time;
+  size_t problem = 0;
+  std::optional<Assignment> best;
+};
+
+/// Solves one problem for one choice of its ends after the other.
+class ProblemSearch {
+public:
+  explicit ProblemSearch(Problem problem);
+
+  const Problem &getProblem() const { return problem; }
+  /// The least that the first form says with fractions of blocks; infinite if memory does not suffice.
+  double boundByFirstForm(size_t end) const;
+  /// Looks for something better than `best` with an end, and sets it. What no assignment with this end is below; as far as `shouldStop` lets
+  /// it come.
+  double solve(size_t end, size_t number, Incumbent &best, llvm::function_ref<bool()> shouldStop, size_t &nodes);
+
+private:
+  friend class EndSearch;
+  /// What a stage is asked in several problems of ends.
+  struct Stage {
+    std::vector<Direction> directions;  ///< all that forms ask of it
+    std::vector<Relaxation> relaxations; ///< by direction
+    std::vector<Route> routes;
+    std::vector<std::vector<std::unique_ptr<StageSearch>>> searches; ///< by route and direction, made when needed
+  };
+  double evaluateEnds(const TimeForm &form, const End &end) const;
+  const StageSearch &getSearch(size_t stage, size_t route, size_t direction);
+  size_t &directionOf(size_t form, size_t stage) { return directions[form * problem.getNumStages() + stage]; }
+  void prepare();
+
+  Problem problem;
+  std::vector<Relaxation> firstForm; ///< by stage
+  bool isPrepared = false;
+  std::vector<Stage> stages;
+  std::vector<size_t> directions; ///< numbers of directions by form and stage
+  std::vector<std::vector<double>> moves;
+};
+
+} // namespace galvatron::search
+
+#endif
