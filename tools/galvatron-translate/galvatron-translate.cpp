@@ -5,6 +5,8 @@
 
 #include "galvatron/Import/Import.h"
 #include "galvatron/Import/NodeDiagnostics.h"
+#include "galvatron/Plan/PlanFile.h"
+#include "galvatron/Search/Hetu/PlanJson.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -12,7 +14,7 @@
 
 using namespace llvm;
 
-static constexpr char overview[] = R"(Reads ONNX models and writes them back.
+static constexpr char overview[] = R"(Reads ONNX models and writes them back; and plans of Hetu-Galvatron.
 
   Import: an .onnx file becomes a module of nn ops, with the shapes of the global batch.
 
@@ -23,14 +25,23 @@ static constexpr char overview[] = R"(Reads ONNX models and writes them back.
     galvatron-translate --export-onnx model.onnx --weights=final.safetensors -o trained.onnx
 
   Weights in a file beside the model may be missing for an import. What trains is listed on stderr.
+
+  Plans of Hetu-Galvatron become plan files (docs/PlanFormat.md), and these its own again:
+
+    galvatron-translate --import-galvatron-plan galvatron_config_NAME_1nodes_8gpus_per_node_36GB_bf16.json -o plan.json
+    galvatron-translate --export-galvatron-plan plan.json -o galvatron_config.json
 )";
 
 static cl::OptionCategory category("galvatron-translate options");
 static cl::opt<bool> importFlag("import-onnx", cl::desc("Import the model"), cl::cat(category));
 static cl::opt<bool> exportFlag("export-onnx", cl::desc("Write the model with trained weights"), cl::cat(category));
+static cl::opt<bool> importPlan("import-galvatron-plan", cl::desc("Read a plan of Hetu-Galvatron"), cl::cat(category));
+static cl::opt<bool> exportPlan("export-galvatron-plan", cl::desc("Write a plan as one of Hetu-Galvatron"), cl::cat(category));
+static cl::opt<int64_t> worldSize("world-size", cl::desc("Ranks of --import-galvatron-plan (default: what the file or its name says)"),
+                                  cl::value_desc("N"), cl::cat(category));
 static cl::opt<bool> printOps("print-supported-ops", cl::desc("Print the ONNX operators that import, in Markdown"),
                               cl::cat(category));
-static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx"), cl::cat(category));
+static cl::opt<std::string> input(cl::Positional, cl::desc("model.onnx | plan.json"), cl::cat(category));
 static cl::opt<std::string> output("o", cl::desc("Output file (default: -, stdout)"), cl::value_desc("file"), cl::init("-"),
                                    cl::cat(category));
 static cl::opt<std::string> shapes("shapes", cl::desc("Shapes of the global batch: input_ids:8x32,attention_mask:8x32"),
@@ -43,6 +54,26 @@ static cl::opt<bool> randomWeights("random-weights", cl::desc("Parameters get no
                                    cl::cat(category));
 static cl::opt<std::string> weights("weights", cl::desc("Trained parameters for --export-onnx"),
                                     cl::value_desc("final.safetensors"), cl::cat(category));
+
+static int translatePlan(function_ref<int(const Twine &)> fail) {
+  int status = 0;
+  auto report = [&](const Twine &message) { status = fail(message); };
+  auto warn = [](const Twine &message) { errs() << "galvatron-translate: warning: " << message << "\n"; };
+  if (worldSize.getNumOccurrences() && (worldSize < 1 || worldSize > galvatron::maxRanks))
+    return fail("--world-size=" + Twine(worldSize) + ": wanted 1 to " + Twine(galvatron::maxRanks) + " ranks");
+  std::optional<int64_t> ranks = worldSize.getNumOccurrences() ? std::optional(worldSize.getValue()) : std::nullopt;
+  std::optional<galvatron::Plan> plan = importPlan ? galvatron::hetu::readHetuPlan(input, ranks, report, warn) : galvatron::readPlanFile(input, report);
+  if (!plan)
+    return status;
+  auto write = [&](raw_ostream &os) {
+    if (importPlan)
+      galvatron::printPlan(*plan, os);
+    else if (!galvatron::hetu::printHetuPlan(*plan, os, [&](const Twine &message) { report("'" + input + "': " + message); }))
+      return failure();
+    return success();
+  };
+  return failed(galvatron::writeOutput(output, write, report));
+}
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
@@ -59,10 +90,12 @@ int main(int argc, char **argv) {
     galvatron::printSupportedOps(outs());
     return 0;
   }
-  if (importFlag == exportFlag)
-    return fail("say one of --import-onnx, --export-onnx and --print-supported-ops (--help explains them)");
+  if (importFlag + exportFlag + importPlan + exportPlan != 1)
+    return fail("say one of --import-onnx, --export-onnx, --import-galvatron-plan, --export-galvatron-plan and --print-supported-ops (--help explains them)");
   if (input.empty())
-    return fail("no model given");
+    return fail(importPlan || exportPlan ? "no plan given" : "no model given");
+  if (importPlan || exportPlan)
+    return translatePlan(fail);
   galvatron::ImportOptions options;
   if (auto wrong = galvatron::parseShapes(shapes, options.shapes))
     return fail("--shapes: " + *wrong);

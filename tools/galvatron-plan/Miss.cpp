@@ -1,0 +1,79 @@
+//===- Miss.cpp - Nothing fits: why, and what would -----------------------===//
+
+#include "Print.h"
+
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+
+#include <cmath>
+
+using namespace llvm;
+using namespace galvatron;
+using namespace galvatron::hetu;
+
+/// Whether some plan of a request fits.
+static bool fits(const Request &request) { return search::findClosestMiss(request.getSpace()).excess <= 0; }
+
+/// Changes, one at a time, with which a plan fits; each was tried.
+static std::vector<std::string> listRemedies(const Request &request, double excess) {
+  std::vector<std::string> remedies;
+  // A fifth of what there is above 20 GB is not to be used.
+  Request changed = request;
+  changed.gigabytes = std::ceil(request.gigabytes + excess / 1024);
+  for (int i = 0; i < 64 && !fits(changed); ++i)
+    changed.gigabytes += std::max(1.0, std::ceil(search::findClosestMiss(changed.getSpace()).excess / 1024));
+  if (fits(changed))
+    remedies.push_back(formatv("--memory-gb={0:F0}", changed.gigabytes));
+
+  changed = request;
+  int64_t least = request.microBatches.value_or(1);
+  for (int64_t batch = request.batches.front() / 2; batch >= least; batch /= 2) {
+    changed.batches = {batch};
+    if (!fits(changed))
+      continue;
+    remedies.push_back("--global-batch=" + std::to_string(batch));
+    break;
+  }
+  if (request.microBatches) {
+    changed = request;
+    changed.microBatches = std::nullopt;
+    if (fits(changed))
+      remedies.push_back("no --micro-batches");
+  }
+  const std::pair<const char *, bool StrategyLimits::*> forbidden[] = {
+      {"--disable-ckpt", &StrategyLimits::checkpoint}, {"--disable-fsdp", &StrategyLimits::zero3}, {"--disable-tp", &StrategyLimits::tensor},
+      {"--disable-sp", &StrategyLimits::sequence},     {"--disable-pp", &StrategyLimits::pipeline}, {"--disable-dp", &StrategyLimits::data},
+      {"--disable-embedding-lmhead-tp", &StrategyLimits::endTensor}, {"--disable-embedding-lmhead-sp", &StrategyLimits::endSequence}};
+  for (auto [flag, limit] : forbidden) {
+    changed = request;
+    if (changed.limits.*limit)
+      continue;
+    changed.limits.*limit = true;
+    if (fits(changed))
+      remedies.push_back("no " + std::string(flag));
+  }
+  return remedies;
+}
+
+void galvatron::printMiss(const Request &request, const Space &space, raw_ostream &os) {
+  if (!space.size()) {
+    os << "the space has no plan: too many kinds of parallelism are disabled, or limited, for " << request.model->getRanks() << " GPUs\n";
+    return;
+  }
+  search::ClosestMiss miss = search::findClosestMiss(space);
+  HetuPlan plan = space.getPlan(miss.problem, miss.assignment);
+  PlanCost cost = evaluatePlan(*request.model, plan, /*countsMoves=*/false);
+  auto gigabytes = [](double megabytes) { return formatv("{0:F2} GB", megabytes / 1024).str(); };
+  MemoryBudget budget = MemoryBudget::ofGigabytes(request.gigabytes);
+  os << "no plan fits in " << gigabytes(static_cast<double>(budget.getUsable())) << " to use of each GPU's " << gigabytes(static_cast<double>(budget.total))
+     << "\n  the closest one needs " << gigabytes(cost.getMemory(miss.stage)) << " on stage " << miss.stage << ", " << gigabytes(miss.excess) << " more: states of layers "
+     << gigabytes(cost.states[miss.stage]) << ", their activations " << gigabytes(cost.activation[miss.stage]) << ", embedding, head and context "
+     << gigabytes(cost.endMemory[miss.stage]) << ", buffer " << gigabytes(static_cast<double>(cost.buffer)) << "\n";
+  os << "  it has " << plan.globalBatch << " samples in " << plan.microBatches << " micro-batches, " << plan.stages.size() << (plan.stages.size() == 1 ? " stage; " : " stages; ")
+     << "layers there: " << describe(plan.stages[miss.stage].front().strategy) << "; embedding and head: " << describe(plan.end) << "\n";
+  std::vector<std::string> remedies = listRemedies(request, miss.excess);
+  if (remedies.empty())
+    os << "  neither more memory nor a smaller batch would fit\n";
+  for (const std::string &remedy : remedies)
+    os << "  would fit: " << remedy << "\n";
+}

@@ -1,0 +1,176 @@
+//===- Print.cpp ----------------------------------------------------------===//
+
+#include "Print.h"
+
+#include "galvatron/Plan/PlanDiff.h"
+#include "galvatron/Plan/PlanFile.h"
+#include "galvatron/Search/Hetu/PlanJson.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+using namespace llvm;
+using namespace galvatron;
+using namespace galvatron::hetu;
+
+std::string galvatron::describe(const LayerStrategy &strategy) {
+  HetuPlan plan;
+  plan.stages = std::vector<std::vector<LayerRun>>(static_cast<size_t>(strategy.pipeline), {{1, strategy}});
+  plan.end = strategy;
+  Plan same = toPlan(plan);
+  return describeStrategy(same, same.blocks.front().strategy);
+}
+
+static std::string seconds(double value) { return value < 1 ? formatv("{0:F2} ms", value * 1000).str() : formatv("{0:F3} s", value).str(); }
+static std::string gigabytes(double megabytes) { return formatv("{0:F2} GB", megabytes / 1024).str(); }
+
+/// Names that stand in a column.
+static raw_ostream &row(raw_ostream &os, const Twine &name) { return os << "  " << left_justify(name.str(), 18); }
+
+static void printStrategies(const HetuPlan &plan, raw_ostream &os) {
+  int64_t layer = 0;
+  for (auto [stage, runs] : enumerate(plan.stages)) {
+    if (plan.stages.size() > 1)
+      os << "  stage " << stage << "\n";
+    for (const LayerRun &run : runs) {
+      std::string name = run.count == 1 ? "layer " + std::to_string(layer)
+                                        : "layers " + std::to_string(layer) + " to " + std::to_string(layer + run.count - 1);
+      layer += run.count;
+      row(os, name) << describe(run.strategy) << "  [" << run.strategy.str() << "]\n";
+    }
+  }
+  row(os, "embedding, head") << describe(plan.end) << "  [" << plan.end.str() << "]\n";
+}
+
+/// What a step's time is made of.
+static void printTime(const Outcome &outcome, raw_ostream &os) {
+  const HetuPlan &plan = *outcome.plan;
+  const PlanCost &cost = outcome.cost;
+  double pieces = static_cast<double>(plan.microBatches), exposed = 0, before = 0;
+  os << "\nTime of a step: " << seconds(cost.time) << ", in " << plan.microBatches << (plan.microBatches == 1 ? " micro-batch\n" : " micro-batches\n");
+  for (size_t stage = 0; stage < cost.layers.size(); ++stage) {
+    before += cost.layers[stage] + cost.ends[stage];
+    exposed = std::max(exposed, cost.layersWithSync[stage] - before);
+    double busy = (cost.layers[stage] + cost.ends[stage] + cost.moves[stage]) * pieces;
+    row(os, "stage " + Twine(stage)) << seconds(cost.layers[stage] * pieces) << " in layers";
+    if (cost.ends[stage] > 0)
+      os << ", " << seconds(cost.ends[stage] * pieces) << " in embedding or head";
+    if (cost.moves[stage] > 0)
+      os << ", " << seconds(cost.moves[stage] * pieces) << " moving between strategies";
+    os << format("; busy for %.1f %% of the step\n", 100 * busy / cost.time);
+  }
+  if (exposed > 0)
+    row(os, "gradients") << seconds(exposed) << " reducing what no computation hides\n";
+}
+
+static void printMemory(const Request &request, const PlanCost &cost, raw_ostream &os) {
+  MemoryBudget budget = MemoryBudget::ofGigabytes(request.gigabytes);
+  double usable = static_cast<double>(budget.getUsable());
+  os << "\nMemory of each GPU" << (budget.total ? ": " + gigabytes(usable) + " to use" : "");
+  if (budget.reserve)
+    os << ", " << gigabytes(static_cast<double>(budget.reserve)) << " of " << gigabytes(static_cast<double>(budget.total)) << " kept for the allocator";
+  os << "\n";
+  constexpr int width = 40;
+  for (size_t stage = 0; stage < cost.states.size(); ++stage) {
+    double memory = cost.getMemory(stage);
+    int filled = budget.total ? std::clamp(static_cast<int>(width * memory / usable), 0, width) : 0;
+    row(os, "stage " + Twine(stage));
+    if (budget.total)
+      os << "[" << std::string(static_cast<size_t>(filled), '#') << std::string(static_cast<size_t>(width - filled), '.') << "] ";
+    os << gigabytes(memory) << ": states " << gigabytes(cost.states[stage]) << ", activations " << gigabytes(cost.activation[stage])
+                             << ", embedding, head and context " << gigabytes(cost.endMemory[stage]);
+    if (cost.buffer)
+      os << ", buffer " << gigabytes(static_cast<double>(cost.buffer));
+    os << (budget.total && memory > usable ? "; " + gigabytes(memory - usable) + " too much\n" : "\n");
+  }
+}
+
+/// Local batches are rounded down in the predecessor's space: then a step has fewer samples than are counted.
+static void printDropped(const HetuPlan &plan, raw_ostream &os) {
+  int64_t dropped = countDropped(plan, plan.end);
+  for (const auto &runs : plan.stages)
+    for (const LayerRun &run : runs)
+      dropped = std::max(dropped, countDropped(plan, run.strategy));
+  if (dropped)
+    os << "warning: this plan drops up to " << dropped << " of " << plan.globalBatch
+       << " samples of each step, as Hetu-Galvatron rounds local batches down (--space=galvatron-fixed does not)\n";
+}
+
+static void printProof(const Outcome &outcome, raw_ostream &os) {
+  const search::Result &result = *outcome.result;
+  const search::Statistics &done = result.statistics;
+  double batch = static_cast<double>(outcome.plan->globalBatch);
+  os << "\n" << (result.getGap() == 0 ? "Proven best" : "Not proven") << ": no plan of the space takes less than " << seconds(result.bound * batch)
+     << " for so many samples; gap " << format("%.3g", 100 * result.getGap()) << " %\n";
+  row(os, "searched") << done.problems << " tasks in " << seconds(outcome.seconds) << ": " << done.opened << " of " << done.ends
+                      << " strategies of embedding and head opened, " << done.nodes << " partial plans\n";
+}
+
+void galvatron::printText(const Request &request, const Outcome &outcome, raw_ostream &os) {
+  const Settings &settings = request.model->getSettings();
+  const HetuPlan &plan = *outcome.plan;
+  os << request.name << " on " << request.nodes << " x " << request.ranksPerNode << " GPUs";
+  if (request.gigabytes > 0)
+    os << " of " << format("%g", request.gigabytes) << " GB";
+  os << ": " << settings.layers
+     << " layers, " << settings.sequence << " tokens, " << plan.globalBatch << " samples a step\n\n";
+  os << format("%.5f", static_cast<double>(plan.globalBatch) / outcome.cost.time) << " samples/s with "
+     << (plan.stages.size() == 1 ? "no pipeline" : std::to_string(plan.stages.size()) + " stages") << "\n";
+  printStrategies(plan, os);
+  printTime(outcome, os);
+  printMemory(request, outcome.cost, os);
+  if (outcome.result)
+    printProof(outcome, os);
+  printDropped(plan, os);
+}
+
+void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
+  json::OStream json(os, 2);
+  json.object([&] {
+    if (!outcome.plan) {
+      for (StringRef key : {"throughput_samples_per_s", "time_s", "plan", "memory_mb_per_stage", "lower_bound_s", "gap"})
+        json.attribute(key, nullptr);
+      json.attribute("search_seconds", outcome.seconds);
+      return;
+    }
+    const HetuPlan &plan = *outcome.plan;
+    double batch = static_cast<double>(plan.globalBatch);
+    json.attribute("throughput_samples_per_s", batch / outcome.cost.time);
+    json.attribute("time_s", outcome.cost.time);
+    if (const std::optional<search::Result> &result = outcome.result) {
+      json.attribute("lower_bound_s", result->bound * batch);
+      json.attribute("gap", result->getGap());
+      json.attribute("search_seconds", outcome.seconds);
+    }
+    json.attributeArray("memory_mb_per_stage", [&] {
+      for (size_t stage = 0; stage < plan.stages.size(); ++stage)
+        json.value(outcome.cost.getMemory(stage));
+    });
+    int64_t dropped = countDropped(plan, plan.end);
+    json.attributeArray("strategies", [&] { // in the predecessor's own notation
+      for (const auto &runs : plan.stages)
+        for (const LayerRun &run : runs) {
+          dropped = std::max(dropped, countDropped(plan, run.strategy));
+          json.object([&] {
+            json.attribute("layers", run.count);
+            json.attribute("strategy", run.strategy.str());
+          });
+        }
+    });
+    json.attribute("embedding_strategy", plan.end.str());
+    json.attribute("dropped_samples", dropped);
+    auto attribute = [&](StringRef key, function_ref<void(raw_ostream &)> print) {
+      std::string text;
+      raw_string_ostream stream(text);
+      print(stream);
+      if (Expected<json::Value> value = json::parse(text))
+        json.attribute(key, *value);
+      else
+        consumeError(value.takeError());
+    };
+    attribute("plan", [&](raw_ostream &stream) { printHetuPlan(toPlan(plan), stream, [](const Twine &) {}); });
+    attribute("plan_file", [&](raw_ostream &stream) { printPlan(toPlan(plan), stream); });
+  });
+  os << "\n";
+}

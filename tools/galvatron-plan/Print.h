@@ -1,0 +1,32 @@
+//===- Print.h - What a search found, for people and programs ---*- C++ -*-===//
+
+#ifndef GALVATRON_TOOLS_PLAN_PRINT_H
+#define GALVATRON_TOOLS_PLAN_PRINT_H
+
+#include "Request.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace galvatron {
+
+/// A search that has ended.
+struct Outcome {
+  std::optional<search::Result> result; ///< nothing if the plan was given
+  double seconds = 0;                   ///< that it took
+  std::optional<hetu::HetuPlan> plan;  ///< nothing if none was found
+  hetu::PlanCost cost;                 ///< of the plan
+};
+
+/// "data parallel over 4 (ZeRO-2), tensor parallel over 2, recomputed".
+std::string describe(const hetu::LayerStrategy &strategy);
+
+/// One screen: the plan, its time and memory, the proof.
+void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream &os);
+/// The same as JSON.
+void printJson(const Outcome &outcome, llvm::raw_ostream &os);
+
+/// Why nothing fits: by how much the closest plan misses, where, what takes the space there; and what would fit.
+void printMiss(const Request &request, const hetu::Space &space, llvm::raw_ostream &os);
+
+} // namespace galvatron
+
+#endif

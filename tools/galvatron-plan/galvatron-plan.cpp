@@ -1,0 +1,161 @@
+//===- galvatron-plan.cpp - The best plan, with a proof -------------------===//
+
+#include "../Flags.h"
+#include "../OutputFile.h"
+#include "Print.h"
+
+#include "galvatron/Plan/PlanDiff.h"
+#include "galvatron/Plan/PlanFile.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/InitLLVM.h"
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+
+using namespace llvm;
+using namespace galvatron;
+using namespace galvatron::hetu;
+
+static constexpr char overview[] = R"(Finds the fastest way to train a model on many GPUs, and proves it: which layers use how much data, ZeRO, tensor and
+sequence parallelism and recomputation, how many pipeline stages and micro-batches there are. Reads the profiles of Hetu-Galvatron.
+
+  LLaMA-2-7B on one node of eight GPUs of 36 GB, 64 samples a step:
+
+    galvatron-plan --galvatron-profiles=DIR --model=llama2-7b --seq=2048 --memory-gb=36 --global-batch=64
+
+  The batch with the highest throughput of many; the plan goes to a file, and its figures as JSON to stdout:
+
+    galvatron-plan --galvatron-profiles=DIR --model=llama2-7b --seq=2048 --memory-gb=36 --global-batch=8..512:8 --json -o plan.json
+
+  Of a larger model, from the same layers, on a cluster whose links were measured on two nodes:
+
+    galvatron-plan --galvatron-profiles=DIR --model=llama2-7b --layers=126 --seq=2048 --nodes=2048 --memory-gb=36 --global-batch=16384
+
+  What a plan costs, of a file or of one strategy for all layers; what two plans differ in:
+
+    galvatron-plan --evaluate plan.json --galvatron-profiles=DIR --model=llama2-7b --seq=2048
+    galvatron-plan --evaluate --global-tp-deg=2 --sdp --global-batch=64 --micro-batches=1 --galvatron-profiles=DIR --model=llama2-7b --seq=2048
+    galvatron-plan --diff plan.json other.json
+
+  File by file:
+
+    galvatron-plan --computation-profile=computation.json --memory-profile=memory.json --hardware-profiles=DIR --layers=32 \
+      --hidden=4096 --seq=2048 --memory-gb=36 --global-batch=64
+
+Exits with 0 when there is a plan, with 2 when none fits, and with 1 when something is wrong.
+)";
+
+static volatile std::sig_atomic_t isInterrupted = 0;
+
+/// The first Ctrl-C ends the search with what there is, the second the tool.
+static void interrupt(int) {
+  isInterrupted = 1;
+  std::signal(SIGINT, SIG_DFL);
+}
+
+static int fail(const Twine &message) {
+  errs() << "galvatron-plan: error: " << message << "\n";
+  return 1;
+}
+
+/// Searches; says on stderr how far it is when that takes long.
+static Outcome run(const Request &request, const Options &options) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start = Clock::now(), told = start;
+  auto since = [](Clock::time_point time) { return std::chrono::duration<double>(Clock::now() - time).count(); };
+  bool hasLimit = options.timeLimit.getNumOccurrences();
+  Space space = request.getSpace();
+  auto shouldStop = [&] { return isInterrupted || (hasLimit && since(start) >= options.timeLimit); };
+  auto onProgress = [&](size_t done, size_t all, double best) {
+    if (since(told) < 1)
+      return;
+    told = Clock::now();
+    errs() << "galvatron-plan: " << done << " of at most " << all << " candidates";
+    if (std::isfinite(best))
+      errs() << format(", best %.4f samples/s", 1 / best);
+    errs() << "\n";
+  };
+  search::Options searchOptions;
+  searchOptions.shouldStop = shouldStop;
+  searchOptions.onProgress = onProgress;
+  Outcome outcome;
+  outcome.result = search::findBest(space, searchOptions);
+  outcome.seconds = since(start);
+  if (outcome.result->best) {
+    outcome.plan = space.getPlan(outcome.result->problem, *outcome.result->best);
+    outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
+  }
+  return outcome;
+}
+
+/// What a plan costs that is given.
+static Outcome evaluate(const Request &request, const Options &options) {
+  Outcome outcome;
+  outcome.plan = makePlan(options, request, [](const Twine &message) { fail(message); });
+  if (outcome.plan)
+    outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
+  return outcome;
+}
+
+static int diff(const Options &options) {
+  if (options.files.size() != 2)
+    return fail("--diff is of two plans, not of " + Twine(options.files.size()));
+  bool ok = true;
+  auto report = [&](const Twine &message) {
+    fail(message);
+    ok = false;
+  };
+  std::optional<Plan> first = readPlanFile(options.files[0], report), second = readPlanFile(options.files[1], report);
+  if (!ok)
+    return 1;
+  if (!printPlanDiff(*first, *second, outs()))
+    outs() << "the plans are the same\n";
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  failOnFileSizeLimit();
+  Options options;
+  printVersionOf("galvatron-plan");
+  refuseUnknownFlags("galvatron-plan", argc, argv);
+  cl::ParseCommandLineOptions(argc, argv, overview);
+  if (options.diff)
+    return diff(options);
+  if (!options.evaluate && !options.files.empty())
+    return fail("'" + options.files.front() + "': plan files are for --evaluate and --diff");
+  std::optional<Request> request = makeRequest(options, [](const Twine &message) { fail(message); });
+  if (!request)
+    return 1;
+  for (const std::string &link : request->derived)
+    errs() << "galvatron-plan: note: " << link << "\n";
+  std::signal(SIGINT, interrupt);
+  Outcome outcome = options.evaluate ? evaluate(*request, options) : run(*request, options);
+  if (options.evaluate && !outcome.plan)
+    return 1;
+  bool isStopped = outcome.result && outcome.result->isStopped;
+  if (isStopped)
+    errs() << "galvatron-plan: stopped after " << format("%.1f", outcome.seconds) << " s\n";
+  if (options.json)
+    printJson(outcome, outs());
+  outs().flush();
+  if (!outcome.plan) {
+    if (isStopped)
+      return fail("no plan was found in that time");
+    std::string text;
+    raw_string_ostream stream(text);
+    printMiss(*request, request->getSpace(), stream);
+    errs() << "galvatron-plan: " << text;
+    return 2;
+  }
+  if (!options.json)
+    printText(*request, outcome, outs());
+  auto write = [&](raw_ostream &os) {
+    printPlan(toPlan(*outcome.plan), os);
+    return success();
+  };
+  if (options.output.getNumOccurrences() && failed(writeOutput(options.output, write, [](const Twine &message) { fail(message); })))
+    return 1;
+  return 0;
+}
