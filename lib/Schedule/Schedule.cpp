@@ -6,9 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "MicroBatchOrder.h"
 #include "Steps.h"
 #include "dialects/NN/Sums.h"
+#include "galvatron/Plan/MicroBatchOrder.h"
+#include "galvatron/Plan/MicroBatchOrder.h"
 #include "galvatron/Schedule/Passes.h"
 #include "llvm/ADT/SetVector.h"
 #include <map>
@@ -108,7 +109,7 @@ func::FuncOp Accumulators::getMerge(Operation *table, Type type, dist::Monoid mo
 struct StepInfo {
   func::FuncOp step;
   int64_t stages, microBatches;
-  PipelineSchedule schedule;
+  PlanSchedule schedule;
 };
 
 /// Writes the table of one stage of a step.
@@ -521,7 +522,7 @@ private:
     }
     auto planned = (*meshes.begin())->getAttrOfType<StringAttr>(dist::scheduleAttrName);
     StringRef order = !schedule.empty() ? StringRef(schedule) : planned ? planned.getValue() : "1f1b";
-    std::optional<PipelineSchedule> kind = parsePipelineSchedule(order);
+    std::optional<PlanSchedule> kind = parseSchedule(order, [](const Twine &) {});
     if (!kind) {
       module.emitError() << "schedule '" << order << "' is not known; gpipe and 1f1b are";
       return signalPassFailure();
