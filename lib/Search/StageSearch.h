@@ -44,7 +44,7 @@ public:
     /// Choices whose cost in some direction is not below this are of none. It may fall as the search goes.
     llvm::SmallVector<double, 4> thresholds;
     /// Whether choices that cost no less than this, by direction, are of no use for another reason.
-    virtual bool isUseless(llvm::ArrayRef<double> costs) const { return false; }
+    virtual bool isUseless(llvm::ArrayRef<double> /*costs*/) const { return false; }
     virtual void visit(const StageChoice &choice) = 0;
   };
 

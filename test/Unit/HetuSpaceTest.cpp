@@ -104,7 +104,7 @@ TEST(HetuSpace, IsFasterThanThePublishedPlan) {
   for (const LayerRun &run : found.plan.stages.front())
     layers += std::to_string(run.count) + " x " + run.strategy.str() + ", ";
   EXPECT_EQ(layers, "20 x 1-1-8f-c, 10 x 1-1-8f, 2 x 1-2*-4f, ");
-  // Its price of the one move, spec 4.7: (K-1)/K * rows * S * H * bytes * ms/MB * 1e-7 s; more than what the two layers gain.
+  // Its price of the one move: (K-1)/K * rows * S * H * bytes * ms/MB * 1e-7 s; more than what the two layers gain.
   double priced = model.getMoveTime(1, 2, 16, 1) * 1e-7 * (1 << 20) * 1000;
   EXPECT_GT(priced, cost.time - found.result.time * 16);
 }

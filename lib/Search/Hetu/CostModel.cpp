@@ -80,7 +80,7 @@ double CostModel::getMessageMegabytes(int64_t localBatch) const {
 int64_t CostModel::countInFlight(int64_t pipeline, int64_t stage, int64_t microBatches) const {
   if (pipeline == 1)
     return 1;
-  return settings.order == PipelineOrder::GPipe ? microBatches : pipeline - stage;
+  return settings.order == PlanSchedule::GPipe ? microBatches : pipeline - stage;
 }
 
 /// The part of the 16 bytes of a parameter (weight, gradient and two moments in 32 bits) that a rank has. Of 8 units, each shared one is
@@ -118,6 +118,15 @@ double CostModel::overlap(double volume, double perMegabyte, double computation)
 // Layers
 //===----------------------------------------------------------------------===//
 
+void TimeParts::add(const TimeParts &other, double times) {
+  forward += times * other.forward;
+  backward += times * other.backward;
+  recomputation += times * other.recomputation;
+  exchange += times * other.exchange;
+  gather += times * other.gather;
+  send += times * other.send;
+}
+
 LayerCost CostModel::getLayerCost(const LayerStrategy &s, int64_t globalBatch, int64_t microBatches) const {
   const LayerMemory &layer = memory.layers.front();
   int64_t local = getLocalBatch(globalBatch, microBatches, s.data), share = s.getShare(), replicas = s.getReplicas();
@@ -135,21 +144,18 @@ LayerCost CostModel::getLayerCost(const LayerStrategy &s, int64_t globalBatch, i
     exchange = s.tensor > 1 ? 6 * (0.5 * hardware.allReduceTime.at(share).lookup(message)) : 4 * hardware.allToAllTime.at(share).lookup(message);
     exchange *= s.checkpoint ? 1.5 : 1;
   }
-  auto total = [&](double reduced) {
-    // Ranks that share a sequence and no batch reduce gradients, too, which the predecessor leaves out.
-    bool isReduced = settings.isCorrected ? replicas > 1 : s.data > 1;
-    double ms = (isReduced ? forward + overlap(reduced, perMegabyte, backward) : forward + backward) + exchange;
-    if (s.sharding == StateSharding::Zero3)
-      ms += 0.5 * volume * perMegabyte;
-    if (s.pipeline > 1)
-      ms += static_cast<double>(s.pipeline * 2 * local) * static_cast<double>(settings.sequence * settings.hidden * 4) / bytesOfMegabyte * half /
-            hardware.sendBandwidth.at(s.pipeline) / static_cast<double>(settings.layers);
-    return ms / 1000;
-  };
+  double gather = s.sharding == StateSharding::Zero3 ? 0.5 * volume * perMegabyte : 0;
+  double send = s.pipeline == 1 ? 0
+                                : static_cast<double>(s.pipeline * 2 * local) * static_cast<double>(settings.sequence * settings.hidden * 4) / bytesOfMegabyte *
+                                      half / hardware.sendBandwidth.at(s.pipeline) / static_cast<double>(settings.layers);
+  // Ranks that share a sequence and no batch reduce gradients, too, which the predecessor leaves out.
+  bool isReduced = settings.isCorrected ? replicas > 1 : s.data > 1;
 
   LayerCost cost;
-  cost.timeWithSync = total(volume);
-  cost.time = total(0);
+  cost.parts = {forward / 1000, 2 * forward / 1000, (backward - 2 * forward) / 1000, exchange / 1000, gather / 1000, send / 1000};
+  cost.reduction = isReduced ? volume * perMegabyte / 1000 : 0;
+  cost.time = (forward + backward + exchange + gather + send) / 1000;
+  cost.timeWithSync = (forward + (isReduced ? overlap(volume, perMegabyte, backward) : backward) + exchange + gather + send) / 1000;
   cost.states = 4 * layer.parameters / tensor * getStateShare(s.sharding, replicas, microBatches);
   double each = s.checkpoint ? layer.checkpoint / (s.sequence > 1 || settings.sequenceParallel ? static_cast<double>(share) : 1) : layer.activation.at(share);
   for (int64_t stage = 0; stage < s.pipeline; ++stage)

@@ -16,12 +16,14 @@ PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool c
   PlanCost cost;
   for (std::vector<double> *list : {&cost.layers, &cost.layersWithSync, &cost.moves, &cost.states, &cost.activation})
     list->assign(count, 0);
+  cost.parts.resize(count);
   for (auto [stage, runs] : enumerate(plan.stages)) {
     const LayerStrategy *before = nullptr;
     for (const LayerRun &run : runs) {
       LayerCost layer = model.getLayerCost(run.strategy, plan.globalBatch, plan.microBatches);
       double layers = static_cast<double>(run.count);
       cost.layers[stage] += layers * layer.time;
+      cost.parts[stage].add(layer.parts, layers);
       cost.layersWithSync[stage] += layers * layer.timeWithSync;
       cost.states[stage] += layers * layer.states;
       cost.activation[stage] += layers * layer.activation[stage];
@@ -40,6 +42,48 @@ PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool c
     stages[stage] += time;
   cost.time = CostModel::getStepTime(cost.layersWithSync, stages, plan.microBatches, cost.moves);
   return cost;
+}
+
+std::optional<search::Simulation> hetu::simulatePlan(const CostModel &model, const HetuPlan &plan, const PlanCost &cost) {
+  constexpr int64_t mostParts = 1 << 20;
+  int64_t count = static_cast<int64_t>(plan.stages.size());
+  if (plan.microBatches > mostParts / count)
+    return std::nullopt;
+  std::vector<search::SimulatedStage> stages;
+  for (auto [index, runs] : enumerate(plan.stages)) {
+    search::SimulatedStage &stage = stages.emplace_back();
+    // Embedding and head compute twice as long backward. What moves does so both ways.
+    stage.forward = cost.ends[index] / 3 + cost.moves[index] / 2;
+    stage.backward = cost.ends[index] * 2 / 3 + cost.moves[index] / 2;
+    stage.states = cost.states[index] + cost.endMemory[index] + static_cast<double>(cost.buffer);
+    stage.pieces = 0;
+    for (const LayerRun &run : runs) {
+      LayerCost layer = model.getLayerCost(run.strategy, plan.globalBatch, plan.microBatches);
+      const TimeParts &parts = layer.parts;
+      double layers = static_cast<double>(run.count);
+      // Exchanges are of forward and backward alike, and of the forward that is computed again.
+      double exchange = parts.exchange / (run.strategy.checkpoint ? 3 : 2);
+      stage.forward += layers * (parts.forward + exchange + parts.gather);
+      stage.backward += layers * (parts.backward + parts.recomputation + parts.exchange - exchange);
+      stage.reduction += layers * layer.reduction;
+      stage.pieces += run.count;
+      // Of the two messages at each of its `pipeline` borders that the model spreads over all layers.
+      stage.send = parts.send * static_cast<double>(model.getSettings().layers) / static_cast<double>(2 * count);
+    }
+    // As many micro-batches as it has in flight share what it keeps of them.
+    int64_t inFlight = count == 1 ? 1 : plan.order == PlanSchedule::GPipe ? plan.microBatches : count - static_cast<int64_t>(index);
+    stage.activation = cost.activation[index] / static_cast<double>(inFlight);
+  }
+  return search::simulate(stages, plan.order, plan.microBatches, model.getOverlapSlowdown());
+}
+
+double PlanCost::getExposedReduction() const {
+  double before = 0, exposed = 0;
+  for (size_t stage = 0; stage < layers.size(); ++stage) {
+    before += layers[stage] + ends[stage];
+    exposed = std::max(exposed, layersWithSync[stage] - before);
+  }
+  return exposed;
 }
 
 int64_t hetu::countDropped(const HetuPlan &plan, const LayerStrategy &strategy) {
@@ -71,7 +115,7 @@ Plan hetu::toPlan(const HetuPlan &from) {
   unsigned numAxes = static_cast<unsigned>(plan.mesh.size());
   plan.globalBatch = from.globalBatch;
   plan.microBatches = from.microBatches;
-  plan.schedule = from.order == PipelineOrder::GPipe ? PlanSchedule::GPipe : PlanSchedule::OneFOneB;
+  plan.schedule = from.order;
   plan.stages.count = stages;
   plan.embedding = plan.head = toStrategy(from.end, stageAxes, numAxes);
   int64_t first = 0;
@@ -154,7 +198,7 @@ std::optional<HetuPlan> Converter::convert() {
   HetuPlan result;
   result.globalBatch = *plan.globalBatch;
   result.microBatches = *plan.microBatches;
-  result.order = plan.schedule == PlanSchedule::GPipe ? PipelineOrder::GPipe : PipelineOrder::OneFOneB;
+  result.order = plan.schedule;
   result.stages.resize(static_cast<size_t>(plan.stages.count));
   int64_t layer = 0, largest = 1;
   for (const BlockRun &run : plan.blocks) {

@@ -95,8 +95,8 @@ bool Space::isAllowed(const LayerStrategy &s) const {
          s.tensor <= limits.mostTensor && s.sequence <= limits.mostSequence;
 }
 
-/// The strategies of a task's layers, in a fixed order.
-std::vector<LayerStrategy> Space::listLayers(const Task &task) const {
+/// The strategies of a task, in a fixed order.
+std::vector<LayerStrategy> Space::listStrategies(const Task &task) const {
   if (task.only)
     return {*task.only};
   std::vector<LayerStrategy> list;
@@ -121,9 +121,16 @@ std::vector<LayerStrategy> Space::listLayers(const Task &task) const {
   return list;
 }
 
+std::vector<LayerStrategy> Space::listLayers(const Task &task) const {
+  std::vector<LayerStrategy> list = listStrategies(task);
+  if (limits.allows)
+    llvm::erase_if(list, [&](const LayerStrategy &strategy) { return !limits.allows(strategy); });
+  return list;
+}
+
 std::vector<LayerStrategy> Space::listEnds(const Task &task) const {
   std::vector<LayerStrategy> list;
-  for (LayerStrategy s : listLayers(task)) {
+  for (LayerStrategy s : listStrategies(task)) {
     bool isForced = task.only.has_value();
     if (s.checkpoint && !isForced)
       continue;
@@ -138,7 +145,7 @@ std::vector<LayerStrategy> Space::listEnds(const Task &task) const {
 // Problems
 //===----------------------------------------------------------------------===//
 
-/// Seconds of moving what is between two layers, by the logarithms of how many ranks share each; spec 4.7 at the scale of bytes.
+/// Seconds of moving what is between two layers, by the logarithms of how many ranks share each, at the scale of the bytes that move.
 std::vector<std::vector<double>> Space::getMoves(const Task &task) const {
   if (kind != SpaceKind::Fixed || !model.getSettings().sequenceParallel)
     return {};
@@ -152,7 +159,7 @@ std::vector<std::vector<double>> Space::getMoves(const Task &task) const {
   return moves;
 }
 
-/// The largest of these is the time of a step (spec 4.6), a sample: what the last stage says, the first one, or the way back through all;
+/// The largest of these is the time of a step (CostModel::getStepTime), a sample: what the last stage says, the first one, or the way back through all;
 /// and that with what of a stage's reduction of gradients no computation hides.
 static std::vector<search::TimeForm> getForms(int64_t stages, int64_t microBatches, double perSample) {
   size_t count = static_cast<size_t>(stages);

@@ -8,6 +8,7 @@
 #ifndef GALVATRON_SEARCH_HETU_COSTMODEL_H
 #define GALVATRON_SEARCH_HETU_COSTMODEL_H
 
+#include "galvatron/Plan/Plan.h"
 #include "galvatron/Search/Hetu/Profiles.h"
 
 namespace galvatron::hetu {
@@ -32,8 +33,6 @@ struct LayerStrategy {
 /// Ranks that may share a layer: the predecessor measures collectives of no more.
 inline constexpr int64_t mostMeasuredShare = 8;
 
-enum class PipelineOrder { OneFOneB, GPipe };
-
 /// What holds for a whole run.
 struct Settings {
   int64_t sequence = 0, hidden = 0, layers = 0;
@@ -41,14 +40,27 @@ struct Settings {
   bool asyncReduction = true;      ///< gradients are reduced after the last micro-batch
   bool sequenceParallel = true;    ///< Megatron's, over the ranks of tensor parallelism
   bool memoryBuffer = true;        ///< one buffer for all of its gathers
-  PipelineOrder order = PipelineOrder::OneFOneB;
+  PlanSchedule order = PlanSchedule::OneFOneB;
   bool isCorrected = false;        ///< not its figures where they look unintended: ranks that share a sequence alone reduce gradients; embedding
                                    ///< and head reduce and gather as many bytes as layers of their size would
+};
+
+/// What the time of layers for a micro-batch is made of, without the reduction of gradients; s.
+struct TimeParts {
+  double forward = 0, backward = 0; ///< computing
+  double recomputation = 0;         ///< the forward once more
+  double exchange = 0;              ///< between ranks that share layers
+  double gather = 0;                ///< of weights that ZeRO-3 has in pieces
+  double send = 0;                  ///< between stages, its part of it
+  double getSum() const { return forward + backward + recomputation + exchange + gather + send; }
+  void add(const TimeParts &other, double times);
 };
 
 /// Of one layer on each stage that it could be on.
 struct LayerCost {
   double time = 0, timeWithSync = 0; ///< s of a micro-batch, forward and backward; and with the reduction of gradients
+  TimeParts parts;                   ///< of `time`
+  double reduction = 0;              ///< s that the reduction of gradients takes alone
   double states = 0;                 ///< MB
   std::vector<double> activation;    ///< MB, by stage
   double getMemory(size_t stage) const { return states + activation[stage]; }
@@ -74,6 +86,8 @@ public:
   EndCost getEndCost(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
   /// Seconds of moving what one layer hands to the next between ranks that share layers by different degrees, of which `share` is the larger.
   double getMoveTime(int64_t pipeline, int64_t share, int64_t globalBatch, int64_t microBatches) const;
+  /// How much longer computing and communicating take while a rank does both.
+  double getOverlapSlowdown() const { return hardware.overlapSlowdown; }
   /// MB on each stage for the gathers of ranks that share layers, at most `largestShare` of them.
   int64_t getBufferMegabytes(int64_t pipeline, int64_t largestShare, int64_t globalBatch, int64_t microBatches) const;
 

@@ -5,6 +5,7 @@
 
 #include "galvatron/Plan/Plan.h"
 #include "galvatron/Search/Hetu/CostModel.h"
+#include "galvatron/Search/Simulator.h"
 
 namespace galvatron::hetu {
 
@@ -19,7 +20,7 @@ struct HetuPlan {
   int64_t globalBatch = 1, microBatches = 1;
   std::vector<std::vector<LayerRun>> stages; ///< at least one
   LayerStrategy end;
-  PipelineOrder order = PipelineOrder::OneFOneB;
+  PlanSchedule order = PlanSchedule::OneFOneB;
   int64_t largestShare = 1;    ///< for how many ranks that share a layer the buffer of gathers is made
   bool hasBuffer = true;       ///< whether there is one: not in tasks without tensor parallelism
 };
@@ -27,15 +28,22 @@ struct HetuPlan {
 /// What a plan costs; a number for each stage, in s of a micro-batch and MB.
 struct PlanCost {
   std::vector<double> layers, layersWithSync; ///< without what moves between them
+  std::vector<TimeParts> parts;               ///< of `layers`
   std::vector<double> moves, ends;
   std::vector<double> states, activation, endMemory; ///< of layers; of embedding and head, with what every process needs
   int64_t buffer = 0;                         ///< on each stage
   double time = 0;                            ///< of a step, s
+  /// Of the reduction of gradients, s of a step that no computation hides.
+  double getExposedReduction() const;
   double getMemory(size_t stage) const { return states[stage] + activation[stage] + endMemory[stage] + static_cast<double>(buffer); }
 };
 
 /// Adds up what a plan costs. It moves between layers where `countsMoves`.
 PlanCost evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsMoves);
+
+/// A step of the plan, as its stages go: what it takes where they wait for each other, messages are on their way while stages compute, and
+/// gradients are reduced beside the last backward. Nothing if that has too many parts to be looked at.
+std::optional<search::Simulation> simulatePlan(const CostModel &model, const HetuPlan &plan, const PlanCost &cost);
 
 /// Samples of a step that a strategy leaves out, as its local batches are rounded down.
 int64_t countDropped(const HetuPlan &plan, const LayerStrategy &strategy);

@@ -70,7 +70,7 @@ std::optional<HardwareProfile> readHardwareProfile(llvm::StringRef folder, int64
 // Models
 //===----------------------------------------------------------------------===//
 
-/// How the profiles of a model are to be understood (spec: "time_profile_mode", "memory_profile_mode").
+/// How the profiles of a model are to be understood (its settings "time_profile_mode" and "memory_profile_mode").
 enum class TimeMode { Static, Batch, Sequence };
 enum class MemoryMode { Static, Sequence };
 

@@ -12,6 +12,8 @@
 #include "galvatron/Search/Hetu/HetuPlan.h"
 #include "galvatron/Search/Search.h"
 
+#include <functional>
+
 namespace galvatron::hetu {
 
 enum class SpaceKind {
@@ -28,6 +30,7 @@ struct StrategyLimits {
   bool pipeline = true, tensor = true, sequence = true, data = true; ///< whether there are any above 1
   bool checkpoint = true, zero3 = true;
   bool endTensor = true, endSequence = true;      ///< of embedding and head
+  std::function<bool(const LayerStrategy &)> allows; ///< of layers, more; empty: all
 };
 
 /// Megabytes of each rank: what is asked for, less a fifth that an allocator of more than 20 GB keeps to itself.
@@ -61,6 +64,7 @@ public:
 private:
   void addTasks(int64_t globalBatch, int64_t microBatches, int64_t pipeline);
   bool isAllowed(const LayerStrategy &strategy) const;
+  std::vector<LayerStrategy> listStrategies(const Task &task) const;
   std::vector<LayerStrategy> listLayers(const Task &task) const;
   std::vector<LayerStrategy> listEnds(const Task &task) const;
   std::vector<std::vector<double>> getMoves(const Task &task) const;
