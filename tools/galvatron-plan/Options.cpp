@@ -31,6 +31,7 @@ Options::Options()
       evaluate("evaluate", cl::desc("Say what a plan costs, without a search: one of a file, or the one strategy that the flags below say"), cl::cat(searching)),
       diff("diff", cl::desc("Say in words what the second of two plan files has that the first has not"), cl::cat(searching)),
       explain("explain", cl::desc("The best plan of each kind beside the best one, and with other memory; for a range also of each batch"), cl::cat(outputs)),
+      report("report", cl::desc("Write a page about the plan: a picture of it, its step as a timeline, its memory, time over memory; and what another plan file has that it has not"), cl::value_desc("plan.html"), cl::cat(outputs)),
       files(cl::Positional, cl::desc("[plan.json ...]"), cl::cat(inputs)),
       precision("precision", cl::desc("bf16 (default), fp16 or fp32; also in the names of files"), cl::value_desc("type"), cl::init("bf16"), cl::cat(settings)),
       dataType("dp-type", cl::desc("Data parallelism that is not ZeRO-3: zero2 (default) or ddp"), cl::value_desc("type"), cl::init("zero2"), cl::cat(settings)),

@@ -47,11 +47,9 @@ static void printStrategies(const HetuPlan &plan, raw_ostream &os) {
 static void printTime(const Outcome &outcome, raw_ostream &os) {
   const HetuPlan &plan = *outcome.plan;
   const PlanCost &cost = outcome.cost;
-  double pieces = static_cast<double>(plan.microBatches), exposed = 0, before = 0;
+  double pieces = static_cast<double>(plan.microBatches);
   os << "\nTime of a step: " << seconds(cost.time) << ", in " << plan.microBatches << (plan.microBatches == 1 ? " micro-batch\n" : " micro-batches\n");
   for (size_t stage = 0; stage < cost.layers.size(); ++stage) {
-    before += cost.layers[stage] + cost.ends[stage];
-    exposed = std::max(exposed, cost.layersWithSync[stage] - before);
     double busy = (cost.layers[stage] + cost.ends[stage] + cost.moves[stage]) * pieces;
     row(os, "stage " + Twine(stage)) << seconds(cost.layers[stage] * pieces) << " in layers";
     if (cost.ends[stage] > 0)
@@ -60,8 +58,10 @@ static void printTime(const Outcome &outcome, raw_ostream &os) {
       os << ", " << seconds(cost.moves[stage] * pieces) << " moving between strategies";
     os << format("; busy for %.1f %% of the step\n", 100 * busy / cost.time);
   }
-  if (exposed > 0)
+  if (double exposed = cost.getExposedReduction(); exposed > 0)
     row(os, "gradients") << seconds(exposed) << " reducing what no computation hides\n";
+  if (const std::optional<search::Simulation> &simulation = outcome.simulation)
+    row(os, "simulated") << seconds(simulation->time) << format(" (%+.1f %%), of which stages compute %.1f %%\n", 100 * (simulation->time / cost.time - 1), 100 * (1 - simulation->getBubble()));
 }
 
 static void printMemory(const Request &request, const PlanCost &cost, raw_ostream &os) {
@@ -129,7 +129,7 @@ void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
   json::OStream json(os, 2);
   json.object([&] {
     if (!outcome.plan) {
-      for (StringRef key : {"throughput_samples_per_s", "time_s", "plan", "memory_mb_per_stage", "lower_bound_s", "gap"})
+      for (StringRef key : {"throughput_samples_per_s", "time_s", "simulated_time_s", "plan", "memory_mb_per_stage", "lower_bound_s", "gap"})
         json.attribute(key, nullptr);
       json.attribute("search_seconds", outcome.seconds);
       return;
@@ -138,6 +138,7 @@ void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
     double batch = static_cast<double>(plan.globalBatch);
     json.attribute("throughput_samples_per_s", batch / outcome.cost.time);
     json.attribute("time_s", outcome.cost.time);
+    json.attribute("simulated_time_s", outcome.simulation ? json::Value(outcome.simulation->time) : json::Value(nullptr));
     if (const std::optional<search::Result> &result = outcome.result) {
       json.attribute("lower_bound_s", result->bound * batch);
       json.attribute("gap", result->getGap());

@@ -14,6 +14,7 @@ struct Outcome {
   double seconds = 0;                   ///< that it took
   std::optional<hetu::HetuPlan> plan;  ///< nothing if none was found
   hetu::PlanCost cost;                 ///< of the plan
+  std::optional<search::Simulation> simulation; ///< nothing if it would take too long
 };
 
 /// "data parallel over 4 (ZeRO-2), tensor parallel over 2, recomputed".
@@ -23,6 +24,9 @@ std::string describe(const hetu::LayerStrategy &strategy);
 void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream &os);
 /// The same as JSON.
 void printJson(const Outcome &outcome, llvm::raw_ostream &os);
+
+/// Beside the best plan: the best of each family, with other memory, and of each batch of a range. `search` makes each of these searches.
+void printExplanation(const Request &request, const Outcome &best, llvm::function_ref<Outcome(const Request &)> search, llvm::raw_ostream &os);
 
 /// Why nothing fits: by how much the closest plan misses, where, what takes the space there; and what would fit.
 void printMiss(const Request &request, const hetu::Space &space, llvm::raw_ostream &os);

@@ -150,7 +150,7 @@ void RequestMaker::readProfiles() {
   for (const cl::opt<int64_t> *option : {&options.nodes, &options.ranksPerNode})
     checkRange(*option, 1, maxRanks);
   bool isMixed = choose<bool>(options.precision, {{"bf16", true}, {"fp16", true}, {"fp32", false}});
-  PipelineOrder order = choose<PipelineOrder>(options.schedule, {{"1f1b", PipelineOrder::OneFOneB}, {"gpipe", PipelineOrder::GPipe}});
+  PlanSchedule order = choose<PlanSchedule>(options.schedule, {{"1f1b", PlanSchedule::OneFOneB}, {"gpipe", PlanSchedule::GPipe}});
   TimeMode timeMode = choose<TimeMode>(options.timeMode, {{"batch", TimeMode::Batch}, {"static", TimeMode::Static}, {"sequence", TimeMode::Sequence}});
   MemoryMode memoryMode = choose<MemoryMode>(options.memoryMode, {{"static", MemoryMode::Static}, {"sequence", MemoryMode::Sequence}});
   if (!ok)

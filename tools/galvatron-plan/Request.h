@@ -25,6 +25,7 @@ struct Options {
   opt<bool> json;
   opt<std::string> output;
   opt<bool> evaluate, diff, explain;
+  opt<std::string> report;
   llvm::cl::list<std::string> files;
   // Settings of the predecessor.
   opt<std::string> precision, dataType, schedule, timeMode, memoryMode;

@@ -2,7 +2,7 @@
 
 #include "../Flags.h"
 #include "../OutputFile.h"
-#include "Print.h"
+#include "Report.h"
 
 #include "galvatron/Plan/PlanDiff.h"
 #include "galvatron/Plan/PlanFile.h"
@@ -123,8 +123,9 @@ int main(int argc, char **argv) {
   cl::ParseCommandLineOptions(argc, argv, overview);
   if (options.diff)
     return diff(options);
-  if (!options.evaluate && !options.files.empty())
-    return fail("'" + options.files.front() + "': plan files are for --evaluate and --diff");
+  bool isCompared = options.report.getNumOccurrences() && !options.evaluate && options.files.size() == 1;
+  if (!options.evaluate && !isCompared && !options.files.empty())
+    return fail("'" + options.files.front() + "': plan files are for --evaluate, --diff and, one, for --report");
   std::optional<Request> request = makeRequest(options, [](const Twine &message) { fail(message); });
   if (!request)
     return 1;
@@ -134,6 +135,8 @@ int main(int argc, char **argv) {
   Outcome outcome = options.evaluate ? evaluate(*request, options) : run(*request, options);
   if (options.evaluate && !outcome.plan)
     return 1;
+  if (outcome.plan)
+    outcome.simulation = simulatePlan(*request->model, *outcome.plan, outcome.cost);
   bool isStopped = outcome.result && outcome.result->isStopped;
   if (isStopped)
     errs() << "galvatron-plan: stopped after " << format("%.1f", outcome.seconds) << " s\n";
@@ -149,8 +152,27 @@ int main(int argc, char **argv) {
     errs() << "galvatron-plan: " << text;
     return 2;
   }
+  auto search = [&](const Request &part) { return run(part, options); };
   if (!options.json)
     printText(*request, outcome, outs());
+  if (options.explain && !options.json)
+    printExplanation(*request, outcome, search, outs());
+  if (options.report.getNumOccurrences()) {
+    std::optional<Plan> other = isCompared ? readPlanFile(options.files.front(), [](const Twine &message) { fail(message); }) : std::nullopt;
+    if (isCompared && !other)
+      return 1;
+    std::string difference;
+    raw_string_ostream stream(difference);
+    if (other && !printPlanDiff(*other, toPlan(*outcome.plan), stream))
+      stream << "the plans are the same";
+    std::vector<FrontPoint> front = findFront(*request, search);
+    auto writeReport = [&](raw_ostream &os) {
+      printReport(*request, outcome, front, difference, os);
+      return success();
+    };
+    if (failed(writeOutput(options.report, writeReport, [](const Twine &message) { fail(message); })))
+      return 1;
+  }
   auto write = [&](raw_ostream &os) {
     printPlan(toPlan(*outcome.plan), os);
     return success();
