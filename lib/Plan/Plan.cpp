@@ -208,6 +208,13 @@ static void checkStrategy(const Plan &plan, unsigned stageAxes, const Strategy &
   for (auto [axis, taken] : enumerate(purpose))
     if (taken.empty())
       report("axis \"" + getAxisName(axis) + "\" is for nothing: wanted in \"dp\" or \"tp\"");
+  for (auto [key, axes, other] : {std::tuple("ep", &strategy.expert, &strategy.expertTensor), {"etp", &strategy.expertTensor, &strategy.expert}}) {
+    if (!is_sorted(*axes))
+      report("\"" + Twine(key) + "\" names its axes in another order than the mesh has; the slowest comes first");
+    for (auto [place, axis] : enumerate(*axes))
+      if (axis < stageAxes || is_contained(ArrayRef(*axes).take_front(place), axis) || is_contained(*other, axis))
+        report("\"" + Twine(key) + "\" names axis \"" + getAxisName(axis) + "\", which is taken");
+  }
   for (const OpOverride &op : strategy.ops) {
     PlanAxes seen;
     for (const OpOverride::Split &split : op.splits)
@@ -263,6 +270,9 @@ bool galvatron::checkExecutable(const Plan &plan, PlanReport report) {
       refuse(who + ": \"sp\" over axes", "\"sp\": []");
     if (!strategy.context.empty())
       refuse(who + ": \"cp\" over axes", "\"cp\": []");
+    for (auto [key, axes] : {std::pair("ep", &strategy.expert), {"etp", &strategy.expertTensor}})
+      if (!axes->empty())
+        refuse(who + ": \"" + key + "\" over axes", "\"" + Twine(key) + "\": []");
   });
   return ok;
 }

@@ -16,7 +16,7 @@ std::string galvatron::describeStrategy(const Plan &plan, const Strategy &strate
     add("data parallel over " + Twine(data));
   if (strategy.zero)
     text += (text.empty() ? "ZeRO-" : " (ZeRO-") + std::to_string(strategy.zero) + (text.empty() ? "" : ")");
-  for (auto [axes, what] : {std::pair(&strategy.tensor, "tensor"), {&strategy.sequence, "sequence"}, {&strategy.context, "context"}})
+  for (auto [axes, what] : {std::pair(&strategy.tensor, "tensor"), {&strategy.sequence, "sequence"}, {&strategy.context, "context"}, {&strategy.expert, "expert"}, {&strategy.expertTensor, "expert tensor"}})
     if (int64_t size = plan.getSize(*axes); size > 1)
       add(what + Twine(" parallel over ") + Twine(size));
   if (text.empty())

@@ -176,7 +176,7 @@ OpOverride PlanReader::readOp(StringRef name, const json::Value &value, const Tw
 }
 
 Strategy PlanReader::readStrategy(const json::Object &object, const Twine &where, bool isRun) {
-  SmallVector<StringRef> known{"dp", "tp", "sp", "cp", "zero", "recompute", "ops"};
+  SmallVector<StringRef> known{"dp", "tp", "sp", "cp", "ep", "etp", "zero", "recompute", "ops"};
   if (isRun)
     known.push_back("count");
   checkKeys(object, where, known);
@@ -185,6 +185,8 @@ Strategy PlanReader::readStrategy(const json::Object &object, const Twine &where
   strategy.tensor = readAxes(object, where, "tp");
   strategy.sequence = readAxes(object, where, "sp");
   strategy.context = readAxes(object, where, "cp");
+  strategy.expert = readAxes(object, where, "ep");
+  strategy.expertTensor = readAxes(object, where, "etp");
   strategy.zero = readInteger(object, where, "zero", 0, 3).value_or(0);
   strategy.recompute = static_cast<Recompute>(readName(object, where, "recompute", recomputeNames).value_or(0));
   const json::Value *ops = object.get("ops");
@@ -307,6 +309,10 @@ static void printStrategy(json::OStream &os, const Strategy &strategy) {
     list("sp", strategy.sequence);
   if (!strategy.context.empty())
     list("cp", strategy.context);
+  if (!strategy.expert.empty())
+    list("ep", strategy.expert);
+  if (!strategy.expertTensor.empty())
+    list("etp", strategy.expertTensor);
   if (strategy.zero)
     os.attribute("zero", strategy.zero);
   if (strategy.recompute != Recompute::None)

@@ -50,6 +50,10 @@ Plan makeRandom(std::mt19937 &random) {
     }
     if (below(2))
       strategy.sequence = strategy.tensor;
+    if (below(3) == 0) {
+      strategy.expert = strategy.data;
+      strategy.expertTensor = strategy.context;
+    }
     strategy.zero = below(4);
     strategy.recompute = static_cast<Recompute>(below(3));
     if (below(2))

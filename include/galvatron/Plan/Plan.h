@@ -39,18 +39,21 @@ struct OpOverride {
 /// What the backward computes again instead of keeping it.
 enum class Recompute { None, Attention, Block };
 
-/// How a block is computed. Every axis of the mesh that stages do not take is in one of the lists.
+/// How a block is computed. Every axis of the mesh that stages do not take is in one of the first four lists; those of experts are beside them.
 struct Strategy {
   PlanAxes data;     ///< split the rows of the batch
   PlanAxes tensor;   ///< split what is inside the block: heads, hidden units
-  PlanAxes sequence; ///< split the sequence outside of what `tensor` splits
+  PlanAxes sequence; ///< split the sequence outside of what `tensor` splits: axes of `tensor` (Megatron's sequence parallelism), or of their
+                     ///< own, where attention splits its heads instead (Ulysses')
   PlanAxes context;  ///< split the sequence, attention included
+  PlanAxes expert;       ///< split the experts of a mixture: of any of the axes
+  PlanAxes expertTensor; ///< split what is inside each expert; the other axes have copies of it
   int64_t zero = 0;  ///< how far state is split over `data`: 0 not, 1 optimizer state, 2 gradients too, 3 parameters too
   Recompute recompute = Recompute::None;
   std::vector<OpOverride> ops;
   bool operator==(const Strategy &other) const {
     return data == other.data && tensor == other.tensor && sequence == other.sequence && context == other.context &&
-           zero == other.zero && recompute == other.recompute && ops == other.ops;
+           expert == other.expert && expertTensor == other.expertTensor && zero == other.zero && recompute == other.recompute && ops == other.ops;
   }
 };
 
