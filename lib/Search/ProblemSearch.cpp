@@ -36,23 +36,31 @@ void ProblemSearch::prepare() {
     return;
   isPrepared = true;
   moves = getCheapestMoves(problem);
-  directions.resize(problem.forms.size() * problem.getNumStages());
-  for (size_t number = 0; number < problem.getNumStages(); ++number) {
-    Stage &stage = stages.emplace_back();
-    for (auto [index, form] : enumerate(problem.forms)) {
-      Direction direction{form.blocks[number], form.sync[number], form.moves[number]};
-      auto found = llvm::find(stage.directions, direction);
-      directionOf(index, number) = static_cast<size_t>(found - stage.directions.begin());
-      if (found == stage.directions.end()) {
-        stage.directions.push_back(direction);
-        stage.relaxations.push_back(relax(problem, number, direction));
-      }
-    }
-    stage.routes = listRoutes(problem, number, moves);
+  stages.resize(problem.getNumStages());
+  for (size_t number = 0; number < problem.getNumStages(); ++number)
+    stages[number].routes = listRoutes(problem, number, moves);
+  std::vector<TimeForm> forms = std::move(problem.forms);
+  problem.forms.clear();
+  for (TimeForm &form : forms)
+    addForm(std::move(form));
+  numGiven = problem.forms.size();
+}
+
+size_t ProblemSearch::addForm(TimeForm form) {
+  for (auto [number, stage] : enumerate(stages)) {
+    Direction direction{form.blocks[number], form.sync[number], form.moves[number]};
+    auto found = llvm::find(stage.directions, direction);
+    directions.push_back(static_cast<size_t>(found - stage.directions.begin()));
+    if (found != stage.directions.end())
+      continue;
+    stage.directions.push_back(direction);
+    stage.relaxations.push_back(relax(problem, number, direction));
     stage.searches.resize(stage.routes.size());
     for (auto &byDirection : stage.searches)
       byDirection.resize(stage.directions.size());
   }
+  problem.forms.push_back(std::move(form));
+  return problem.forms.size() - 1;
 }
 
 const StageSearch &ProblemSearch::getSearch(size_t stage, size_t route, size_t direction) {
@@ -86,6 +94,9 @@ private:
   bool solveStage(size_t stage, size_t direction, double threshold);
   void offer(const std::vector<const StageChoice *> &choices);
   std::optional<double> combine(ArrayRef<size_t> forms);
+  void addDirections();
+  double relaxForm(const TimeForm &form) const;
+  size_t addMixture(size_t start, ArrayRef<size_t> forms);
   bool listChoices(size_t stage, ArrayRef<size_t> forms, std::vector<StageChoice> &choices);
 
   ProblemSearch &all;
@@ -224,7 +235,7 @@ bool EndSearch::solveForm(size_t form) {
 /// Takes a choice of each stage for the best if it is that.
 void EndSearch::offer(const std::vector<const StageChoice *> &choices) {
   double time = -infinity;
-  for (auto [index, form] : enumerate(problem.forms)) {
+  for (auto [index, form] : enumerate(ArrayRef(problem.forms).take_front(all.numGiven))) {
     double says = all.evaluateEnds(form, problem.ends[end]);
     for (auto [stage, choice] : enumerate(choices))
       says += choice->of(directionOf(index, stage));
@@ -329,20 +340,74 @@ std::optional<double> EndSearch::combine(ArrayRef<size_t> forms) {
   return lowest;
 }
 
+/// Bounds and places for directions that are new.
+void EndSearch::addDirections() {
+  least.resize(all.stages.size());
+  solved.resize(all.stages.size());
+  for (auto [stage, info] : enumerate(all.stages)) {
+    while (least[stage].size() < info.directions.size())
+      least[stage].push_back(info.relaxations[least[stage].size()].evaluate(capacityOf(stage)));
+    solved[stage].resize(info.directions.size());
+  }
+}
+
+/// What a form says at least, with fractions of blocks.
+double EndSearch::relaxForm(const TimeForm &form) const {
+  double bound = all.evaluateEnds(form, problem.ends[end]);
+  for (size_t stage = 0; stage < problem.getNumStages(); ++stage)
+    bound += relax(problem, stage, {form.blocks[stage], form.sync[stage], form.moves[stage]}).evaluate(capacityOf(stage));
+  return bound;
+}
+
+/// `part` of one form and the rest of another.
+static TimeForm mix(const TimeForm &one, const TimeForm &other, double part) {
+  TimeForm mean = one;
+  mean.constant = part * one.constant + (1 - part) * other.constant;
+  for (auto list : {&TimeForm::blocks, &TimeForm::sync, &TimeForm::moves, &TimeForm::ends})
+    for (size_t stage = 0; stage < one.blocks.size(); ++stage)
+      (mean.*list)[stage] = part * (one.*list)[stage] + (1 - part) * (other.*list)[stage];
+  return mean;
+}
+
+/// The largest of some forms is at least any mean of them. Where several are in balance, the mean that says most says much more than each of
+/// them: it rules out what is good for one and bad for another. Begins with the mean `start`, and mixes one form after the other into it.
+size_t EndSearch::addMixture(size_t start, ArrayRef<size_t> forms) {
+  TimeForm mean = problem.forms[start];
+  double most = relaxForm(mean);
+  constexpr int rounds = 4, steps = 20;
+  for (int round = 0; round < rounds; ++round) {
+    double before = most;
+    for (size_t form : forms) {
+      // Bounds are concave in the part.
+      double low = 0, high = 1;
+      for (int step = 0; step < steps; ++step) {
+        double left = low + (high - low) / 3, right = high - (high - low) / 3;
+        bool isRising = relaxForm(mix(mean, problem.forms[form], left)) < relaxForm(mix(mean, problem.forms[form], right));
+        (isRising ? low : high) = isRising ? left : right;
+      }
+      TimeForm next = mix(mean, problem.forms[form], (low + high) / 2);
+      if (double says = relaxForm(next); says > most) {
+        most = says;
+        mean = std::move(next);
+      }
+    }
+    if (most - before < 1e-6 * std::fabs(most))
+      break;
+  }
+  size_t form = all.addForm(std::move(mean));
+  addDirections();
+  return form;
+}
+
 /// Only forms that turn out to be the largest are looked at, one more at a time: of those so far, what is found is the best, and a bound; if
 /// none of the others is larger for it, it is the best of all.
 double EndSearch::run() {
-  for (auto [stage, info] : enumerate(all.stages)) {
-    solved.emplace_back(info.directions.size());
-    std::vector<double> &bounds = least.emplace_back();
-    for (const Relaxation &relaxation : info.relaxations)
-      bounds.push_back(relaxation.evaluate(capacityOf(stage)));
-  }
+  addDirections();
   double bound = getBound();
-  for (size_t form = 0; form < problem.forms.size(); ++form)
+  for (size_t form = 0; form < all.numGiven; ++form)
     if (boundOf(form) == bound)
       largestForm = form;
-  SmallVector<size_t> forms;
+  SmallVector<size_t> forms, mixtures;
   while (!isRuledOut(bound, best.time)) {
     size_t form = largestForm;
     // What rounding makes of equal ones is no further form.
@@ -354,7 +419,20 @@ double EndSearch::run() {
     bound = std::max(bound, getBound());
     if (forms.size() == 1 || isRuledOut(bound, best.time))
       continue;
-    std::optional<double> lowest = combine(forms);
+    // A mean of all that are looked at.
+    mixtures.push_back(addMixture(mixtures.empty() ? forms.front() : mixtures.back(), forms));
+    bound = std::max(bound, getBound());
+    if (isRuledOut(bound, best.time))
+      continue;
+    if (!solveForm(mixtures.back()))
+      return shouldStop() ? bound : best.time;
+    bound = std::max(bound, getBound());
+    // Where another form is the largest one there, that comes first: going through combinations is what takes time.
+    if (isRuledOut(bound, best.time) || !is_contained(forms, largestForm))
+      continue;
+    SmallVector<size_t> both(forms);
+    both.append(mixtures);
+    std::optional<double> lowest = combine(both);
     if (!lowest)
       return bound;
     bound = std::max(bound, *lowest);

@@ -41,10 +41,13 @@ private:
   const StageSearch &getSearch(size_t stage, size_t route, size_t direction);
   size_t &directionOf(size_t form, size_t stage) { return directions[form * problem.getNumStages() + stage]; }
   void prepare();
+  /// One more form, of which every assignment's time is known to be at least what it says; its number.
+  size_t addForm(TimeForm form);
 
   Problem problem;
   std::vector<Relaxation> firstForm; ///< by stage
   bool isPrepared = false;
+  size_t numGiven = 0; ///< forms of the problem itself
   std::vector<Stage> stages;
   std::vector<size_t> directions; ///< numbers of directions by form and stage
   std::vector<std::vector<double>> moves;

@@ -33,7 +33,13 @@ struct Candidate {
 Result search::findBest(const ProblemSet &problems, const Options &options) {
   Result result;
   std::vector<Candidate> candidates;
+  result.bound = infinity;
   for (size_t number = 0; number < problems.size(); ++number) {
+    if (number && options.shouldStop()) {
+      result.isStopped = true;
+      result.bound = 0; // of what nobody has looked at
+      break;
+    }
     ProblemSearch search(problems.make(number));
     ++result.statistics.problems;
     for (size_t end = 0; end < search.getProblem().ends.size(); ++end)
@@ -44,13 +50,14 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
   result.statistics.ends = candidates.size();
 
   Incumbent best{infinity, 0, std::nullopt};
-  result.bound = infinity;
+  // However little time there was, there is a result if the first candidates have one.
+  auto shouldStop = [&] { return best.best && options.shouldStop(); };
   std::optional<ProblemSearch> current;
   size_t currentNumber = 0;
   for (auto [index, candidate] : enumerate(candidates)) {
     if (isRuledOut(candidate.bound, best.time))
       break;
-    if (options.shouldStop()) {
+    if (shouldStop()) {
       result.isStopped = true;
       result.bound = std::min(result.bound, candidate.bound);
       break;
@@ -61,7 +68,7 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
     currentNumber = candidate.problem;
     ++result.statistics.opened;
     // Where it ended early, the bound is what it came to.
-    double bound = current->solve(candidate.end, candidate.problem, best, options.shouldStop, result.statistics.nodes);
+    double bound = current->solve(candidate.end, candidate.problem, best, shouldStop, result.statistics.nodes);
     result.bound = std::min(result.bound, bound);
   }
   result.isStopped |= options.shouldStop();
@@ -99,7 +106,7 @@ ClosestMiss search::findClosestMiss(const ProblemSet &problems) {
           worst = excess;
           where = stage;
         }
-      if (worst < closest.excess)
+      if (worst < closest.excess || closest.assignment.stages.empty())
         closest = {number, where, worst, least};
     }
   }

@@ -153,6 +153,34 @@ TEST(HetuSpace, PlansCostWhatThePlainFormulasSay) {
   EXPECT_GT(plans, 140u);
 }
 
+/// Where moving between strategies costs, the search counts what the evaluation of its plan counts, and a smaller space has nothing better.
+TEST(HetuSpace, FixedPlansCostWhatTheirEvaluationSays) {
+  Inputs setup;
+  setup.settings.isCorrected = true;
+  CostModel model = setup.make();
+  size_t moving = 0;
+  for (double gigabytes : {16, 24, 36, 40, 60})
+    for (int64_t batch : {8, 24, 64, 256, 512, 960}) {
+      SCOPED_TRACE(std::to_string(gigabytes) + " GB, batch " + std::to_string(batch));
+      Found found = find(model, {batch}, std::nullopt, gigabytes, SpaceKind::Fixed);
+      if (!found.result.best)
+        continue;
+      PlanCost cost = evaluatePlan(model, found.plan, /*countsMoves=*/true);
+      double time = found.result.time * static_cast<double>(batch);
+      EXPECT_NEAR(cost.time, time, 1e-9 * time);
+      for (double moves : cost.moves)
+        moving += moves > 0;
+      for (int64_t most : {1, 2, 4}) {
+        StrategyLimits limits;
+        limits.mostTensor = most;
+        limits.endSequence = most > 1;
+        Space part(model, SpaceKind::Fixed, limits, MemoryBudget::ofGigabytes(gigabytes), {batch}, std::nullopt);
+        EXPECT_GE(search::findBest(part).time, found.result.time * (1 - 1e-9));
+      }
+    }
+  EXPECT_GT(moving, 5u);
+}
+
 /// No plan that is drawn at random and fits is faster than the one that is proven best.
 TEST(HetuSpace, NoRandomPlanIsFaster) {
   CostModel model = Inputs().make();

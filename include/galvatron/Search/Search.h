@@ -31,7 +31,7 @@ struct Result {
   std::optional<Assignment> best;
   size_t problem = 0;    ///< whose assignment it is
   double time = 0;       ///< its time
-  double bound = 0;      ///< no assignment of any problem takes less; infinite if none fits
+  double bound = 0;      ///< no assignment of any problem takes less, times being at least 0; infinite if none fits
   bool isStopped = false;
   Statistics statistics;
   /// The part of the time that may be too much. What rounding makes of 0 is 0.

@@ -2,6 +2,8 @@
 
 #include "galvatron/Search/Hetu/CostModel.h"
 
+#include "llvm/Support/FormatVariadic.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -50,6 +52,13 @@ std::optional<CostModel> CostModel::make(HardwareProfile hardware, ComputationPr
     for (const OtherMemory *other : {&memory.whole, &memory.first, &memory.last})
       need(other->states.count(share) && other->activation.count(share), "\"model_states\" or \"activation\" of embedding and head for " + Twine(share));
   }
+  // A line through times that fall, say, is below zero where there is little to compute.
+  double least = 1 / static_cast<double>(std::min(ranks, mostMeasuredShare));
+  for (const ForwardTime *time : {&computation.layers.front(), &computation.other})
+    if ((*time)(least) < 0) {
+      report("what the profile says of the time of batches is below 0 for " + formatv("{0:F3}", least).str() + " samples");
+      ok = false;
+    }
   if (!ok)
     return std::nullopt;
   CostModel model;
@@ -74,6 +83,20 @@ double CostModel::getReductionTime(int64_t ranks, bool areNeighbours) const {
 double CostModel::getMessageMegabytes(int64_t localBatch) const {
   int64_t bytes = settings.mixedPrecision ? 2 : 4;
   return static_cast<double>(localBatch) * static_cast<double>(settings.sequence * settings.hidden * bytes) / bytesOfMegabyte;
+}
+
+std::optional<std::string> CostModel::describeInterpolation(const LayerStrategy &s, int64_t globalBatch, int64_t microBatches) const {
+  int64_t share = s.getShare();
+  if (share == 1)
+    return std::nullopt;
+  double megabytes = getMessageMegabytes(getLocalBatch(globalBatch, microBatches, s.data));
+  const TimeTable &table = (s.tensor > 1 ? hardware.allReduceTime : hardware.allToAllTime).at(share);
+  if (table.isMeasured(megabytes))
+    return std::nullopt;
+  std::string size = megabytes == std::floor(megabytes) ? std::to_string(static_cast<int64_t>(megabytes)) : formatv("{0:F2}", megabytes).str();
+  return formatv("\"{0}_size_{1}_{2}MB_time\" was not measured: {3:F3} ms, by the line through {4} sizes", s.tensor > 1 ? "allreduce" : "all2all", share, size,
+                 table.lookup(megabytes), table.size())
+      .str();
 }
 
 /// Micro-batches whose activations a stage keeps at once.

@@ -44,6 +44,22 @@ PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool c
   return cost;
 }
 
+std::vector<std::string> hetu::listInterpolations(const CostModel &model, const HetuPlan &plan) {
+  std::vector<std::string> all;
+  auto add = [&](const LayerStrategy &strategy) {
+    std::optional<std::string> text = model.describeInterpolation(strategy, plan.globalBatch, plan.microBatches);
+    if (text && !is_contained(all, *text))
+      all.push_back(*text);
+  };
+  for (const std::vector<LayerRun> &runs : plan.stages)
+    for (const LayerRun &run : runs)
+      add(run.strategy);
+  // Ranks that share a sequence of embedding and head exchange nothing there.
+  if (plan.end.tensor > 1)
+    add(plan.end);
+  return all;
+}
+
 std::optional<search::Simulation> hetu::simulatePlan(const CostModel &model, const HetuPlan &plan, const PlanCost &cost) {
   constexpr int64_t mostParts = 1 << 20;
   int64_t count = static_cast<int64_t>(plan.stages.size());
@@ -67,7 +83,7 @@ std::optional<search::Simulation> hetu::simulatePlan(const CostModel &model, con
       stage.backward += layers * (parts.backward + parts.recomputation + parts.exchange - exchange);
       stage.reduction += layers * layer.reduction;
       stage.pieces += run.count;
-      // Of the two messages at each of its `pipeline` borders that the model spreads over all layers.
+      // Of the two messages at each of its `pipeline` borders that the model spreads over all layers; what the last layer has goes on.
       stage.send = parts.send * static_cast<double>(model.getSettings().layers) / static_cast<double>(2 * count);
     }
     // As many micro-batches as it has in flight share what it keeps of them.
@@ -159,7 +175,18 @@ private:
 };
 
 LayerStrategy Converter::toLayer(const Strategy &strategy, const Twine &who) {
-  LayerStrategy layer{plan.stages.count, plan.getSize(strategy.tensor), plan.getSize(strategy.sequence), plan.getSize(strategy.data)};
+  // Over axes that split layers it is Megatron's, which is a setting of the model.
+  bool isMegatron = !strategy.sequence.empty() && strategy.sequence == strategy.tensor;
+  LayerStrategy layer{plan.stages.count, plan.getSize(strategy.tensor), isMegatron ? 1 : plan.getSize(strategy.sequence), plan.getSize(strategy.data)};
+  if (isMegatron && !model.getSettings().sequenceParallel)
+    refuse(who + ": \"sp\" over axes of \"tp\", and --sequence-parallel=false");
+  if (!strategy.ops.empty())
+    refuse(who + ": \"ops\" of its own, for which the model has no formula");
+  const PlanAxes &shared = layer.tensor > 1 ? strategy.tensor : strategy.sequence;
+  if (!shared.empty() && shared.front() != plan.mesh.size() - shared.size())
+    refuse(who + ": shared over axes that are not the innermost ones, for which the model has no formula");
+  if (!strategy.expert.empty() || !strategy.expertTensor.empty())
+    refuse(who + ": axes of \"ep\" or \"etp\", for which the model has no formula");
   if (layer.tensor > 1 && layer.sequence > 1)
     refuse(who + ": axes of \"tp\" and of \"sp\", for which the model has no formula");
   if (!strategy.context.empty())
@@ -192,6 +219,8 @@ std::optional<HetuPlan> Converter::convert() {
     refuse("the mesh " + describeMesh(plan.mesh) + " has degrees that are no powers of two, for which the model has no formula");
   if (plan.stages.count > layers)
     refuse("the plan has " + Twine(plan.stages.count) + " stages, the model " + Twine(layers) + " layers");
+  if (plan.microBatches.value_or(plan.stages.count) < plan.stages.count)
+    refuse("the plan has fewer micro-batches than stages, for which the model has no formula");
   if (!ok)
     return std::nullopt;
 

@@ -92,8 +92,12 @@ std::optional<ForwardTime> ComputationReader::readBatches(ArrayRef<const Measure
     points.emplace_back(time->batch, static_cast<double>(time->batch) * *each);
   }
   if (points.size() < leastBatches) {
+    std::string others;
+    for (const Measured *time : found)
+      if (time->sequence != sequence && !time->sequence.empty() && !StringRef(others).contains(" " + time->sequence))
+        others += (others.empty() ? "; there are some of " : ", ") + time->sequence;
     file.refuse("\"layertype_" + type + "_bsz..._seq" + sequence + "\" has " + Twine(points.size()) + " batch sizes, wanted at least " +
-                Twine(leastBatches));
+                Twine(leastBatches) + others);
     return std::nullopt;
   }
   Polynomial line = fitPolynomial(points, 1);
@@ -201,7 +205,7 @@ std::vector<int64_t> listLengths(const ProfileObject &all) {
   std::vector<int64_t> lengths;
   int64_t length;
   for (const std::string &key : all.getKeys())
-    if (!StringRef(key).getAsInteger(10, length))
+    if (!StringRef(key).getAsInteger(10, length) && length > 0)
       lengths.push_back(length);
   sort(lengths);
   return lengths;

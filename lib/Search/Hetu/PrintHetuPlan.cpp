@@ -13,7 +13,7 @@ namespace {
 
 /// What its file says of a layer, or of embedding and head.
 struct Degrees {
-  int64_t data = 1, tensor = 1, sequence = 1, context = 1;
+  int64_t data = 1, tensor = 1, sequence = 1, context = 1, expert = 1, expertTensor = 1;
   bool isConsecutive = true, isZero3 = false, isCheckpoint = false;
 };
 
@@ -47,7 +47,9 @@ Degrees Printer::convert(const Strategy &strategy, const Twine &who) {
   Degrees degrees;
   degrees.data = plan.getSize(strategy.data);
   degrees.tensor = plan.getSize(strategy.tensor);
-  degrees.sequence = plan.getSize(strategy.sequence);
+  // Megatron's sequence parallelism, over axes that split layers, is a setting of its runs, not of its plans.
+  bool isMegatron = !strategy.sequence.empty() && strategy.sequence == strategy.tensor;
+  degrees.sequence = isMegatron ? 1 : plan.getSize(strategy.sequence);
   degrees.context = plan.getSize(strategy.context);
   if (degrees.tensor > 1 && degrees.sequence > 1)
     refuse(who + ": axes of \"tp\" and of \"sp\"; Hetu-Galvatron has one of them");
@@ -60,8 +62,19 @@ Degrees Printer::convert(const Strategy &strategy, const Twine &who) {
       refuse(who + ": layers shared over axes that are neither the innermost nor the outermost ones");
     degrees.isConsecutive = isInner;
   }
-  if (!strategy.context.empty() && !strategy.data.empty() && strategy.data.back() > strategy.context.front())
-    refuse(who + ": rows split over an axis inside one of \"cp\"; Hetu-Galvatron has them outside");
+  // From the outermost on: rows, context, what shares the layer; the other way round where that is far apart.
+  bool isInside = !strategy.context.empty() && !strategy.data.empty() && strategy.data.back() > strategy.context.front();
+  bool isOutside = !strategy.context.empty() && !strategy.data.empty() && strategy.context.back() > strategy.data.front();
+  if (degrees.isConsecutive ? isInside : isOutside)
+    refuse(who + ": rows split over axes on the wrong side of those of \"cp\"; Hetu-Galvatron has them next to each other, " +
+           (degrees.isConsecutive ? "rows" : "context") + " outside");
+  // Experts are split over the outermost axes, what is inside them over the innermost ones.
+  degrees.expert = plan.getSize(strategy.expert);
+  degrees.expertTensor = plan.getSize(strategy.expertTensor);
+  bool isOutermost = strategy.expert.empty() || strategy.expert.back() == stageAxes + strategy.expert.size() - 1;
+  bool isInnermost = strategy.expertTensor.empty() || strategy.expertTensor.front() == numAxes - strategy.expertTensor.size();
+  if (!isOutermost || !isInnermost)
+    refuse(who + ": \"ep\" over axes that are not the outermost ones, or \"etp\" over ones that are not the innermost ones");
   if (!strategy.ops.empty())
     refuse(who + ": \"ops\" of its own, for which Hetu-Galvatron has no place");
   if (strategy.recompute == Recompute::Attention)
@@ -100,6 +113,8 @@ bool Printer::print(raw_ostream &os) {
   if (!(first == last))
     refuse("embedding and head have strategies of their own; Hetu-Galvatron has one for both");
   Degrees ends = convert(first, "embedding");
+  if (!ends.isConsecutive)
+    refuse("embedding and head are shared over axes that are not the innermost ones");
   if (first.recompute != Recompute::None)
     refuse("embedding and head compute again what they need; Hetu-Galvatron's do not");
   std::string division;
@@ -119,6 +134,11 @@ bool Printer::print(raw_ostream &os) {
     json.attribute("dp_types_enc", list([](const Degrees &d) { return d.isZero3; }));
     json.attribute("use_sp", list([](const Degrees &d) { return d.sequence > 1; }));
     json.attribute("cp_sizes_enc", list([](const Degrees &d) { return d.context; }));
+    // Only its newer release knows these.
+    if (any_of(layers, [](const Degrees &d) { return d.expert > 1 || d.expertTensor > 1; })) {
+      json.attribute("ep_sizes_enc", list([](const Degrees &d) { return d.expert; }));
+      json.attribute("tp_of_ep_sizes_enc", list([](const Degrees &d) { return d.expertTensor; }));
+    }
     json.attribute("checkpoint", list([](const Degrees &d) { return d.isCheckpoint; }));
     json.attribute("global_bsz", *plan.globalBatch);
     json.attribute("chunks", *plan.microBatches);

@@ -45,7 +45,9 @@ std::vector<std::string> ProfileObject::getKeys() const {
 std::optional<double> ProfileObject::getNumber(StringRef key, double least, bool isAbove) const {
   const json::Value *value = object->get(key);
   std::optional<double> number = value ? value->getAsNumber() : std::nullopt;
-  if (number && std::isfinite(*number) && (isAbove ? *number > least : *number >= least))
+  // Beyond it nothing is measured, and sums of products stay numbers.
+  constexpr double most = 1e12;
+  if (number && *number <= most && (isAbove ? *number > least : *number >= least))
     return number;
   if (!value) {
     refuse("\"" + key + "\" is missing");
@@ -55,7 +57,7 @@ std::optional<double> ProfileObject::getNumber(StringRef key, double least, bool
   raw_string_ostream(found) << *value;
   std::string bound;
   raw_string_ostream(bound) << format("%g", least);
-  refuse("\"" + key + "\" is " + StringRef(found).take_front(64) + ", wanted a number of " + (isAbove ? "more than " : "at least ") + bound);
+  refuse("\"" + key + "\" is " + StringRef(found).take_front(64) + ", wanted a number of " + (isAbove ? "more than " : "at least ") + bound + ", and at most 1e12");
   return std::nullopt;
 }
 

@@ -23,22 +23,22 @@ namespace {
 
 /// How ranks share a layer, and what else is said of it.
 struct Layer {
-  int64_t shared = 1, context = 1;
+  int64_t shared = 1, context = 1, expert = 1, expertTensor = 1;
   bool isSequence = false, isConsecutive = true, isZero3 = false, isCheckpoint = false;
   bool operator==(const Layer &other) const {
-    return shared == other.shared && context == other.context && isSequence == other.isSequence && isConsecutive == other.isConsecutive &&
+    return shared == other.shared && context == other.context && expert == other.expert && expertTensor == other.expertTensor && isSequence == other.isSequence && isConsecutive == other.isConsecutive &&
            isZero3 == other.isZero3 && isCheckpoint == other.isCheckpoint;
   }
 };
 
 class Reader {
 public:
-  Reader(StringRef path, const json::Object &object, Report report, Report warn) : path(path), object(object), report(report), warn(warn) {}
+  Reader(StringRef name, const json::Object &object, Report report, Report warn) : name(name), object(object), report(report), warn(warn) {}
   std::optional<Plan> read(std::optional<int64_t> worldSize);
 
 private:
   void refuse(const Twine &message) {
-    report("'" + path + "': " + message);
+    report(name + ": " + message);
     ok = false;
   }
   int64_t getInteger(StringRef key, int64_t otherwise, int64_t least, int64_t most);
@@ -51,7 +51,7 @@ private:
   /// The axes whose place is from `begin` ranks on, counted from the innermost, to `end`.
   PlanAxes axesBetween(int64_t begin, int64_t end) const;
 
-  StringRef path;
+  StringRef name; ///< a file's has quotes around it
   const json::Object &object;
   Report report, warn;
   bool ok = true;
@@ -105,9 +105,9 @@ StringRef Reader::getName(StringRef key, ArrayRef<StringRef> known) {
   const json::Value *value = object.get(key);
   if (!value)
     return known.front();
-  StringRef name = value->getAsString().value_or("");
-  if (is_contained(known, name))
-    return name;
+  StringRef text = value->getAsString().value_or("");
+  if (is_contained(known, text))
+    return text;
   refuse("\"" + key + "\": wanted " + listQuoted(known, " or "));
   return known.front();
 }
@@ -118,9 +118,9 @@ int64_t Reader::getWorldSize(std::optional<int64_t> given) {
     return *given;
   if (object.get("world_size"))
     return getInteger("world_size", 0, 1, maxRanks);
-  StringRef name = sys::path::filename(path);
+  StringRef file = sys::path::filename(name);
   auto numberBefore = [&](StringRef what) {
-    StringRef before = name.take_front(name.contains(what) ? name.find(what) : 0);
+    StringRef before = file.take_front(file.contains(what) ? file.find(what) : 0);
     int64_t number = 0;
     before.take_back(before.size() - before.rtrim("0123456789").size()).getAsInteger(10, number);
     return number;
@@ -150,11 +150,8 @@ void Reader::readLayers() {
   each("use_sp", 0, 0, 1, [](Layer &layer, int64_t value) { layer.isSequence = value; });
   each("checkpoint", 0, 0, 1, [](Layer &layer, int64_t value) { layer.isCheckpoint = value; });
   each("cp_sizes_enc", 1, 1, maxRanks, [](Layer &layer, int64_t value) { layer.context = value; });
-  for (StringRef key : {"ep_sizes_enc", "tp_of_ep_sizes_enc"})
-    each(key, 1, 1, maxRanks, [&, key](Layer &, int64_t value) {
-      if (value > 1 && ok)
-        refuse("\"" + key + "\": plans have no place for experts yet");
-    });
+  each("ep_sizes_enc", 1, 1, maxRanks, [](Layer &layer, int64_t value) { layer.expert = value; });
+  each("tp_of_ep_sizes_enc", 1, 1, maxRanks, [](Layer &layer, int64_t value) { layer.expertTensor = value; });
   ends.shared = getInteger("vtp", 1, 1, maxRanks);
   ends.isSequence = getInteger("vsp", 0, 0, 1);
   ends.context = getInteger("vcp", 1, 1, maxRanks);
@@ -174,6 +171,12 @@ bool Reader::makeMesh(int64_t ranks) {
   all.push_back(ends);
   for (auto [index, layer] : enumerate(all)) {
     int64_t both = layer.shared * layer.context;
+    if (inStage % (layer.expert * layer.expertTensor)) {
+      refuse("layer " + Twine(index) + ": experts over " + Twine(layer.expert) + " ranks, each over " + Twine(layer.expertTensor) + ", do not divide the " + Twine(inStage) +
+             " ranks of a stage");
+      return false;
+    }
+    bounds.insert(bounds.end(), {layer.expertTensor, inStage / layer.expert});
     if (inStage % both) {
       refuse((index < layers.size() ? "layer " + Twine(index) : Twine("embedding and head")) + ": degrees " + Twine(layer.shared) + " and " + Twine(layer.context) +
              " do not divide the " + Twine(inStage) + " ranks of a stage");
@@ -218,6 +221,8 @@ Strategy Reader::toStrategy(const Layer &layer) const {
   (layer.isSequence ? strategy.sequence : strategy.tensor) = layer.isConsecutive ? axesBetween(1, layer.shared) : axesBetween(outside, inStage);
   strategy.context = layer.isConsecutive ? axesBetween(layer.shared, both) : axesBetween(inStage / both, outside);
   strategy.data = layer.isConsecutive ? axesBetween(both, inStage) : axesBetween(1, inStage / both);
+  strategy.expert = axesBetween(inStage / layer.expert, inStage);
+  strategy.expertTensor = axesBetween(1, layer.expertTensor);
   bool hasReplicas = inStage / (layer.isSequence ? 1 : layer.shared) > 1;
   strategy.zero = !hasReplicas ? 0 : layer.isZero3 ? 3 : isDefaultReplicated ? 0 : 2;
   strategy.recompute = layer.isCheckpoint ? Recompute::Block : Recompute::None;
@@ -228,7 +233,6 @@ std::optional<Plan> Reader::read(std::optional<int64_t> worldSize) {
   for (const auto &entry : object)
     if (StringRef key = entry.first; !is_contained(knownKeys, key))
       refuse("key \"" + key.take_front(64) + "\" is not known" + suggestNearest(key, knownKeys));
-  plan.file = path.str();
   plan.stages.count = getInteger("pp_deg", 0, 1, maxRanks);
   plan.globalBatch = getInteger("global_bsz", 0, 1, int64_t(1) << 40);
   plan.microBatches = getInteger("chunks", 0, 1, int64_t(1) << 40);
@@ -236,9 +240,11 @@ std::optional<Plan> Reader::read(std::optional<int64_t> worldSize) {
   StringRef dataType = getName("default_dp_type", {"ddp", "zero2", "zero3"});
   isDefaultReplicated = dataType == "ddp";
   readLayers();
-  if (dataType == "zero3")
+  if (dataType == "zero3") {
+    ends.isZero3 = true;
     for (Layer &layer : layers)
       layer.isZero3 = true;
+  }
   int64_t ranks = getWorldSize(worldSize);
   if (!ok || !makeMesh(ranks))
     return std::nullopt;
@@ -275,7 +281,7 @@ std::optional<Plan> Reader::read(std::optional<int64_t> worldSize) {
         plan.blocks.erase(plan.blocks.begin() + static_cast<std::ptrdiff_t>(i) + 1);
       }
   if (*plan.globalBatch % *plan.microBatches)
-    warn("'" + path + "': \"chunks\": " + Twine(*plan.microBatches) + " micro-batches of " + Twine(*plan.globalBatch) + " samples are not equal; no schedule here runs such");
+    warn(name + ": \"chunks\": " + Twine(*plan.microBatches) + " micro-batches of " + Twine(*plan.globalBatch) + " samples are not equal; no schedule here runs such");
   if (!checkPlan(plan, [&](const Twine &message) { refuse(message); }))
     return std::nullopt;
   return std::move(plan);
@@ -283,13 +289,17 @@ std::optional<Plan> Reader::read(std::optional<int64_t> worldSize) {
 
 } // namespace
 
+std::optional<Plan> hetu::parseHetuPlan(const json::Object &object, StringRef name, std::optional<int64_t> worldSize, Report report, Report warn) {
+  return Reader(name, object, report, warn).read(worldSize);
+}
+
 std::optional<Plan> hetu::readHetuPlan(StringRef path, std::optional<int64_t> worldSize, Report report, Report warn) {
   std::optional<json::Value> value = readJsonFile(path, "plan", report);
   if (!value)
     return std::nullopt;
   const json::Object *object = value->getAsObject();
   if (object)
-    return Reader(path, *object, report, warn).read(worldSize);
+    return parseHetuPlan(*object, ("'" + path + "'").str(), worldSize, report, warn);
   report("'" + path + "': wanted an object, {...}");
   return std::nullopt;
 }

@@ -49,11 +49,10 @@ Space::Space(const CostModel &model, SpaceKind kind, const StrategyLimits &limit
              std::optional<int64_t> microBatches)
     : model(model), kind(kind), limits(limits), budget(budget) {
   int64_t mostPipeline = limits.pipeline ? std::min(model.getRanks(), model.getSettings().layers) : 1;
-  if (limits.mostPipeline)
-    mostPipeline = std::min(mostPipeline, limits.mostPipeline);
+  mostPipeline = std::min(mostPipeline, limits.mostPipeline);
   for (int64_t batch : batches)
-    for (int64_t pieces : microBatches ? std::vector<int64_t>{*microBatches} : listDivisors(batch))
-      for (int64_t pipeline = 1; pipeline <= std::min(mostPipeline, pieces); pipeline *= 2)
+    for (int64_t pieces : listDivisors(batch))
+      for (int64_t pipeline = 1; pipeline <= std::min(mostPipeline, pieces) && pieces == microBatches.value_or(pieces); pipeline *= 2)
         addTasks(batch, pieces, pipeline);
 }
 
@@ -82,8 +81,8 @@ void Space::addTasks(int64_t globalBatch, int64_t microBatches, int64_t pipeline
   if (limits.tensor)
     for (int64_t share = least; share <= std::min(ranks, limits.mostTensor); share *= 2)
       add(share, /*isSequenceOnly=*/false);
-  if (limits.sequence || !limits.tensor)
-    add(std::min(ranks, limits.mostSequence), /*isSequenceOnly=*/true);
+  // These have the bound of tensor parallelism, too, and are there without sequence parallelism: plans of data parallelism have no buffer there.
+  add(std::min(ranks, limits.mostTensor), /*isSequenceOnly=*/true);
 }
 
 //===----------------------------------------------------------------------===//
@@ -155,7 +154,7 @@ std::vector<std::vector<double>> Space::getMoves(const Task &task) const {
   std::vector<std::vector<double>> moves(byShare.size(), std::vector<double>(byShare.size()));
   for (size_t from = 0; from < moves.size(); ++from)
     for (size_t to = 0; to < moves.size(); ++to)
-      moves[from][to] = from == to ? 0 : byShare[std::max(from, to)] / static_cast<double>(task.globalBatch);
+      moves[from][to] = from == to ? 0 : byShare[std::max(from, to)];
   return moves;
 }
 

@@ -86,6 +86,8 @@ public:
   EndCost getEndCost(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
   /// Seconds of moving what one layer hands to the next between ranks that share layers by different degrees, of which `share` is the larger.
   double getMoveTime(int64_t pipeline, int64_t share, int64_t globalBatch, int64_t microBatches) const;
+  /// What the time of a strategy rests on that was not measured, a sentence; nothing if all was.
+  std::optional<std::string> describeInterpolation(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
   /// How much longer computing and communicating take while a rank does both.
   double getOverlapSlowdown() const { return hardware.overlapSlowdown; }
   /// MB on each stage for the gathers of ranks that share layers, at most `largestShare` of them.

@@ -45,6 +45,9 @@ PlanCost evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsM
 /// gradients are reduced beside the last backward. Nothing if that has too many parts to be looked at.
 std::optional<search::Simulation> simulatePlan(const CostModel &model, const HetuPlan &plan, const PlanCost &cost);
 
+/// What the cost of a plan rests on that was not measured, a sentence each.
+std::vector<std::string> listInterpolations(const CostModel &model, const HetuPlan &plan);
+
 /// Samples of a step that a strategy leaves out, as its local batches are rounded down.
 int64_t countDropped(const HetuPlan &plan, const LayerStrategy &strategy);
 

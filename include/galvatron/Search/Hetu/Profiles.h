@@ -37,6 +37,7 @@ public:
   void add(double megabytes, double milliseconds) { measured[megabytes] = milliseconds; }
   void fit();
   size_t size() const { return measured.size(); }
+  bool isMeasured(double megabytes) const { return measured.count(megabytes); }
   /// What was measured, where that is a size that was; else what the line through all says.
   double lookup(double megabytes) const;
 

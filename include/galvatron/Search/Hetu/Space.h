@@ -26,7 +26,7 @@ enum class SpaceKind {
 struct StrategyLimits {
   StateSharding sharding = StateSharding::Zero2;  ///< where it is not Zero3: Zero2 or Replicated
   int64_t mostTensor = 8, mostSequence = 8;       ///< degrees
-  int64_t mostPipeline = 0;                       ///< 0: as many as there are layers
+  int64_t mostPipeline = 8;                       ///< stages
   bool pipeline = true, tensor = true, sequence = true, data = true; ///< whether there are any above 1
   bool checkpoint = true, zero3 = true;
   bool endTensor = true, endSequence = true;      ///< of embedding and head
@@ -51,7 +51,7 @@ struct Task {
 /// The space as problems: one for each task. Times are in seconds a sample, memory in MB.
 class Space : public search::ProblemSet {
 public:
-  /// All global batches of `batches`; a number of micro-batches, or all divisors of the batch.
+  /// All global batches of `batches`; a number of micro-batches where it divides them, or all divisors of the batch.
   Space(const CostModel &model, SpaceKind kind, const StrategyLimits &limits, const MemoryBudget &budget, llvm::ArrayRef<int64_t> batches,
         std::optional<int64_t> microBatches);
 
