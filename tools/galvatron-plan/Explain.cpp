@@ -76,7 +76,7 @@ std::vector<Family> listFamilies(const Request &request) {
     add("tensor parallelism over " + Twine(share), [=](StrategyLimits &limits) { limits.allows = [=](const LayerStrategy &layer) { return layer.tensor == share; }; });
   for (int64_t share = 2; share <= std::min(ranks, request.limits.mostSequence); share *= 2)
     add("sequence parallelism over " + Twine(share), [=](StrategyLimits &limits) { limits.allows = [=](const LayerStrategy &layer) { return layer.sequence == share; }; });
-  for (int64_t stages = 1; stages <= std::min(ranks, request.model->getSettings().layers); stages *= 2)
+  for (int64_t stages = 1; stages <= std::min({ranks, request.model->getSettings().layers, request.limits.mostPipeline}); stages *= 2)
     add(Twine(stages) + (stages == 1 ? " stage" : " stages"), [=](StrategyLimits &limits) { limits.allows = [=](const LayerStrategy &layer) { return layer.pipeline == stages; }; });
   add("nothing recomputed", [](StrategyLimits &limits) { limits.checkpoint = false; });
   add("all layers recomputed", [](StrategyLimits &limits) { limits.allows = [](const LayerStrategy &layer) { return layer.checkpoint; }; });

@@ -3,62 +3,104 @@
 #include "Request.h"
 
 #include "galvatron/Plan/PlanFile.h"
-#include "llvm/Support/MathExtras.h"
+#include "galvatron/Search/Hetu/PlanJson.h"
+#include "galvatron/Support/JsonFile.h"
 
 using namespace llvm;
 using namespace galvatron;
 using namespace galvatron::hetu;
 
-/// As the predecessor's GLOBAL mode: one strategy for all layers; equal stages, the last one what is left over.
-static std::optional<HetuPlan> makeUniformPlan(const Options &options, const Request &request, Report report) {
-  bool ok = true;
-  int64_t ranks = request.model->getRanks();
-  for (const cl::opt<int64_t> *degree : {&options.pipelineDegree, &options.tensorDegree, &options.vocabularyDegree}) {
-    bool isPipeline = degree == &options.pipelineDegree;
-    int64_t most = isPipeline ? request.model->getSettings().layers : mostMeasuredShare;
-    if (*degree >= 1 && *degree <= most && isPowerOf2_64(static_cast<uint64_t>(degree->getValue())) && ranks % (*degree * (isPipeline ? 1 : options.pipelineDegree)) == 0)
-      continue;
-    report("--" + degree->ArgStr + "=" + Twine(*degree) + ": wanted a power of two of at most " + Twine(most) + " that leaves a whole number of " + Twine(ranks) + " GPUs");
-    ok = false;
-  }
+/// One strategy for all layers, as the predecessor's GLOBAL mode has it: the file that would say the same is read.
+static std::optional<Plan> makeUniformPlan(const Options &options, const Request &request, Report report, Report warn) {
   if (request.batches.size() > 1 || !request.microBatches) {
-    report("--evaluate needs one --global-batch and its --micro-batches");
-    ok = false;
-  }
-  if (!ok)
+    report("--evaluate needs a plan file, or one --global-batch and its --micro-batches");
     return std::nullopt;
-  auto strategyOf = [&](int64_t share, bool isZero3) {
-    bool isSequence = options.usesUlysses;
-    LayerStrategy strategy{options.pipelineDegree, isSequence ? 1 : share, isSequence ? share : 1, ranks / options.pipelineDegree / share};
-    strategy.sharding = strategy.data == 1 ? StateSharding::Replicated : isZero3 ? StateSharding::Zero3 : request.limits.sharding;
-    return strategy;
+  }
+  auto ofAll = [&](int64_t number) {
+    std::string text;
+    for (int64_t layer = 0; layer < request.model->getSettings().layers; ++layer)
+      text += (layer ? "," : "") + std::to_string(number);
+    return text;
   };
-  HetuPlan plan;
-  plan.globalBatch = request.batches.front();
-  plan.microBatches = *request.microBatches;
-  plan.order = request.model->getSettings().order;
-  LayerStrategy layer = strategyOf(options.tensorDegree, options.usesZero3);
-  layer.checkpoint = options.checkpoints;
-  for (int64_t layers : splitLayers(request.model->getSettings().layers, options.pipelineDegree))
-    plan.stages.push_back({{layers, layer}});
-  plan.end = strategyOf(options.vocabularyDegree, options.vocabularyZero3);
-  // Through a plan of ours, which checks it and sizes its buffer.
-  return fromPlan(toPlan(plan), *request.model, report);
+  json::Object file{{"pp_deg", options.pipelineDegree.getValue()},
+                    {"tp_sizes_enc", ofAll(options.tensorDegree)},
+                    {"tp_consecutive_flags", ofAll(options.isConsecutive)},
+                    {"cp_sizes_enc", ofAll(options.contextDegree)},
+                    {"ep_sizes_enc", ofAll(options.expertDegree)},
+                    {"tp_of_ep_sizes_enc", ofAll(options.expertTensorDegree)},
+                    {"dp_types_enc", ofAll(options.usesZero3)},
+                    {"use_sp", ofAll(options.usesUlysses)},
+                    {"checkpoint", ofAll(options.checkpoints)},
+                    {"global_bsz", request.batches.front()},
+                    {"chunks", *request.microBatches},
+                    {"pipeline_type", request.model->getSettings().order == PlanSchedule::GPipe ? "gpipe" : "pipedream_flush"},
+                    {"default_dp_type", request.limits.sharding == StateSharding::Zero2 ? "zero2" : "ddp"},
+                    {"vtp", options.vocabularyDegree.getValue()},
+                    {"vsp", int64_t(options.usesUlysses)},
+                    {"vcp", options.vocabularyContext.getValue()},
+                    {"vocab_sdp", int64_t(options.vocabularyZero3)}};
+  return parseHetuPlan(file, "the plan of the flags", request.model->getRanks(), report, warn);
 }
 
-std::optional<HetuPlan> galvatron::makePlan(const Options &options, const Request &request, Report report) {
+std::optional<Plan> galvatron::readEitherPlan(StringRef path, std::optional<int64_t> ranks, Report report, Report warn) {
+  // What is wrong with it its own reader says.
+  std::optional<json::Value> value = readJsonFile(path, "plan", [](const Twine &) {});
+  const json::Object *object = value ? value->getAsObject() : nullptr;
+  bool isOther = object && object->get("pp_deg") && !object->get("version");
+  return isOther ? readHetuPlan(path, ranks, report, warn) : readPlanFile(path, report);
+}
+
+bool galvatron::checkFlags(const Options &options, Report report) {
+  bool ok = true;
+  auto refuse = [&](const cl::Option &option, const Twine &why) {
+    if (!option.getNumOccurrences())
+      return;
+    report("--" + option.ArgStr + " " + why);
+    ok = false;
+  };
+  if (options.diff)
+    for (const cl::Option *option : std::initializer_list<const cl::Option *>{&options.evaluate, &options.json, &options.explain, &options.report, &options.output})
+      refuse(*option, "does not go with --diff, which prints what is different");
+  if (options.evaluate)
+    refuse(options.explain, "is of a search, and --evaluate makes none");
+  if (options.json)
+    refuse(options.explain, "is a text, and does not go with --json");
+  if (!options.evaluate || !options.files.empty())
+    for (const cl::Option *option : std::initializer_list<const cl::Option *>{
+             &options.pipelineDegree, &options.tensorDegree, &options.contextDegree, &options.expertDegree, &options.expertTensorDegree, &options.vocabularyDegree,
+             &options.vocabularyContext, &options.isConsecutive, &options.usesZero3, &options.checkpoints, &options.usesUlysses, &options.vocabularyZero3})
+      refuse(*option, "is for --evaluate without a plan file");
+  for (const cl::opt<std::string> *option : {&options.output, &options.report})
+    if (*option == "-")
+      refuse(*option, "-: what is found goes to stdout; this needs a file");
+  return ok;
+}
+
+std::optional<Plan> galvatron::readGivenPlan(const Options &options, const Request &request, Report report, Report warn) {
   if (options.files.empty())
-    return makeUniformPlan(options, request, report);
+    return makeUniformPlan(options, request, report, warn);
   if (options.files.size() > 1) {
     report("--evaluate is of one plan, not of " + Twine(options.files.size()));
     return std::nullopt;
   }
-  std::optional<Plan> plan = readPlanFile(options.files.front(), report);
+  const std::string &path = options.files.front();
+  std::optional<Plan> plan = readEitherPlan(path, request.model->getRanks(), report, warn);
   if (!plan)
+    return std::nullopt;
+  bool ok = true;
+  auto refuse = [&](const cl::Option &option, int64_t number) {
+    report("--" + option.ArgStr + ": '" + path + "' says " + Twine(number));
+    ok = false;
+  };
+  if (plan->globalBatch && !request.batches.empty() && request.batches != std::vector<int64_t>{*plan->globalBatch})
+    refuse(options.globalBatch, *plan->globalBatch);
+  if (plan->microBatches && request.microBatches.value_or(*plan->microBatches) != *plan->microBatches)
+    refuse(options.microBatches, *plan->microBatches);
+  if (!ok)
     return std::nullopt;
   if (!plan->globalBatch && request.batches.size() == 1)
     plan->globalBatch = request.batches.front();
   if (!plan->microBatches && request.microBatches)
     plan->microBatches = request.microBatches;
-  return fromPlan(*plan, *request.model, [&](const Twine &message) { report("'" + options.files.front() + "': " + message); });
+  return plan;
 }

@@ -9,6 +9,8 @@ namespace {
 cl::OptionCategory inputs("What is planned"), searching("How it is searched"), outputs("What comes out"), settings("Settings of Hetu-Galvatron"), global("A plan of one strategy, as Hetu-Galvatron's GLOBAL mode has it");
 } // namespace
 
+void Options::hideOthers() { cl::HideUnrelatedOptions({&inputs, &searching, &outputs, &settings, &global}); }
+
 Options::Options()
     : profiles("galvatron-profiles", cl::desc("Profiles of Hetu-Galvatron: a folder with profile_hardware and models, or one above"), cl::value_desc("DIR"), cl::cat(inputs)),
       model("model", cl::desc("A model in it: NAME as in computation_profiling_bf16_NAME_all.json; FOLDER/NAME where there are several"), cl::value_desc("[FOLDER/]NAME"), cl::cat(inputs)),
@@ -43,10 +45,15 @@ Options::Options()
       memoryBuffer("memory-buffer", cl::desc("One buffer for all gathers that this needs (default)"), cl::init(true), cl::cat(settings)),
       mostTensor("max-tp", cl::desc("The largest degree of tensor parallelism (default: 8)"), cl::value_desc("T"), cl::init(8), cl::cat(settings)),
       mostSequence("max-sp", cl::desc("The largest degree of sequence parallelism, Ulysses' (default: 8)"), cl::value_desc("S"), cl::init(8), cl::cat(settings)),
-      mostPipeline("max-pp", cl::desc("The most stages of a pipeline (default: as many as layers)"), cl::value_desc("P"), cl::cat(settings)),
+      mostPipeline("max-pp", cl::desc("The most stages of a pipeline (default: 8)"), cl::value_desc("P"), cl::init(8), cl::cat(settings)),
       pipelineDegree("pp-deg", cl::desc("--evaluate: stages (default: 1)"), cl::value_desc("P"), cl::init(1), cl::cat(global)),
       tensorDegree("global-tp-deg", cl::desc("--evaluate: ranks that share each layer (default: 1)"), cl::value_desc("T"), cl::init(1), cl::cat(global)),
+      contextDegree("global-cp-deg", cl::desc("--evaluate: ranks that split the sequence, attention included (default: 1)"), cl::value_desc("C"), cl::init(1), cl::cat(global)),
+      expertDegree("global-ep-deg", cl::desc("--evaluate: ranks that split experts (default: 1)"), cl::value_desc("E"), cl::init(1), cl::cat(global)),
+      expertTensorDegree("global-tp-of-ep-deg", cl::desc("--evaluate: ranks that share each expert (default: 1)"), cl::value_desc("T"), cl::init(1), cl::cat(global)),
       vocabularyDegree("vocab-tp", cl::desc("--evaluate: ranks that share embedding and head (default: 1)"), cl::value_desc("T"), cl::init(1), cl::cat(global)),
+      vocabularyContext("vocab-cp", cl::desc("--evaluate: ranks that split the sequence of embedding and head (default: 1)"), cl::value_desc("C"), cl::init(1), cl::cat(global)),
+      isConsecutive("global-tp-consec", cl::desc("--evaluate: ranks that share layers are neighbours (default) or, =false, far apart"), cl::init(true), cl::cat(global)),
       usesZero3("sdp", cl::desc("--evaluate: ZeRO-3 for all layers"), cl::cat(global)),
       checkpoints("global-checkpoint", cl::desc("--evaluate: all layers are computed again"), cl::cat(global)),
       usesUlysses("use-ulysses", cl::desc("--evaluate: ranks that share something split the sequence"), cl::cat(global)),

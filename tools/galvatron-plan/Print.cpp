@@ -86,15 +86,20 @@ static void printMemory(const Request &request, const PlanCost &cost, raw_ostrea
   }
 }
 
-/// Local batches are rounded down in the predecessor's space: then a step has fewer samples than are counted.
-static void printDropped(const HetuPlan &plan, raw_ostream &os) {
+int64_t galvatron::countDropped(const HetuPlan &plan) {
   int64_t dropped = countDropped(plan, plan.end);
   for (const auto &runs : plan.stages)
     for (const LayerRun &run : runs)
       dropped = std::max(dropped, countDropped(plan, run.strategy));
-  if (dropped)
-    os << "warning: this plan drops up to " << dropped << " of " << plan.globalBatch
-       << " samples of each step, as Hetu-Galvatron rounds local batches down (--space=galvatron-fixed does not)\n";
+  return dropped;
+}
+
+/// Local batches are rounded down in the predecessor's space: then a step has fewer samples than are counted.
+static void printDropped(const Outcome &outcome, raw_ostream &os) {
+  const HetuPlan &plan = *outcome.plan;
+  if (int64_t dropped = countDropped(plan))
+    os << "warning: this plan drops up to " << dropped << " of " << plan.globalBatch << " samples of each step, as Hetu-Galvatron rounds local batches down: "
+       << format("%.5f", static_cast<double>(plan.globalBatch - dropped) / outcome.cost.time) << " samples/s are left (--space=galvatron-fixed drops none)\n";
 }
 
 static void printProof(const Outcome &outcome, raw_ostream &os) {
@@ -114,7 +119,7 @@ void galvatron::printText(const Request &request, const Outcome &outcome, raw_os
   if (request.gigabytes > 0)
     os << " of " << format("%g", request.gigabytes) << " GB";
   os << ": " << settings.layers
-     << " layers, " << settings.sequence << " tokens, " << plan.globalBatch << " samples a step\n\n";
+     << (settings.layers == 1 ? " layer, " : " layers, ") << settings.sequence << " tokens, " << plan.globalBatch << (plan.globalBatch == 1 ? " sample" : " samples") << " a step\n\n";
   os << format("%.5f", static_cast<double>(plan.globalBatch) / outcome.cost.time) << " samples/s with "
      << (plan.stages.size() == 1 ? "no pipeline" : std::to_string(plan.stages.size()) + " stages") << "\n";
   printStrategies(plan, os);
@@ -122,7 +127,9 @@ void galvatron::printText(const Request &request, const Outcome &outcome, raw_os
   printMemory(request, outcome.cost, os);
   if (outcome.result)
     printProof(outcome, os);
-  printDropped(plan, os);
+  printDropped(outcome, os);
+  for (const std::string &text : outcome.notes)
+    os << "note: " << text << "\n";
 }
 
 void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
@@ -148,11 +155,9 @@ void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
       for (size_t stage = 0; stage < plan.stages.size(); ++stage)
         json.value(outcome.cost.getMemory(stage));
     });
-    int64_t dropped = countDropped(plan, plan.end);
     json.attributeArray("strategies", [&] { // in the predecessor's own notation
       for (const auto &runs : plan.stages)
         for (const LayerRun &run : runs) {
-          dropped = std::max(dropped, countDropped(plan, run.strategy));
           json.object([&] {
             json.attribute("layers", run.count);
             json.attribute("strategy", run.strategy.str());
@@ -160,7 +165,11 @@ void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
         }
     });
     json.attribute("embedding_strategy", plan.end.str());
-    json.attribute("dropped_samples", dropped);
+    json.attribute("dropped_samples", countDropped(plan));
+    json.attributeArray("notes", [&] {
+      for (const std::string &text : outcome.notes)
+        json.value(text);
+    });
     auto attribute = [&](StringRef key, function_ref<void(raw_ostream &)> print) {
       std::string text;
       raw_string_ostream stream(text);

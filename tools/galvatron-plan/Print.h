@@ -14,11 +14,15 @@ struct Outcome {
   double seconds = 0;                   ///< that it took
   std::optional<hetu::HetuPlan> plan;  ///< nothing if none was found
   hetu::PlanCost cost;                 ///< of the plan
+  std::vector<std::string> notes;      ///< what the cost rests on that was not measured
   std::optional<search::Simulation> simulation; ///< nothing if it would take too long
 };
 
 /// "data parallel over 4 (ZeRO-2), tensor parallel over 2, recomputed".
 std::string describe(const hetu::LayerStrategy &strategy);
+
+/// Samples of a step that some layer or end leaves out: the most.
+int64_t countDropped(const hetu::HetuPlan &plan);
 
 /// One screen: the plan, its time and memory, the proof.
 void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream &os);

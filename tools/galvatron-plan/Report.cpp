@@ -32,8 +32,8 @@ p { margin: 4px 0 12px; max-width: 72ch; } .soft { color: var(--soft); font-size
 .key { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 8px 0; font-size: .85rem; } .key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; } td, th { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; } td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; } svg { display: block; width: 100%; } .time svg { height: 26px; } .front { min-width: 460px; max-width: 720px; }
-.front text { font: 13px system-ui, sans-serif; fill: var(--soft); } code { font-size: .9em; }
-pre { overflow-x: auto; font-size: .85rem; border-left: 3px solid var(--line); padding-left: 12px; }
+.front text { font: 13px system-ui, sans-serif; fill: var(--soft); } code { font-size: .9em; white-space: nowrap; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; border-left: 3px solid var(--line); padding-left: 12px; }
 )";
 
 namespace {
@@ -86,11 +86,19 @@ void Page::printHead() {
      << (outcome.plan->microBatches == 1 ? "" : "es") << "</p>\n<div class=figures>";
   auto figure = [&](const Twine &value, StringRef name) { os << "<div><b>" << value << "</b>" << name << "</div>"; };
   figure(formatv("{0:F3}", samples / cost.time).str(), "samples a second");
-  figure(seconds(cost.time), "a step");
+  figure(seconds(cost.time), "a step, by the formula");
+  if (outcome.simulation)
+    figure(seconds(outcome.simulation->time), "a step, simulated");
   figure(formatv("{0:F1} GB", memory / 1024).str(), "on the fullest GPU");
   if (outcome.result)
     figure(formatv("{0:F2} %", 100 * outcome.result->getGap()).str(), outcome.result->getGap() == 0 ? "gap: proven best of its space" : "may be gained by a better plan");
   os << "</div>\n";
+  double usable = static_cast<double>(MemoryBudget::ofGigabytes(request.gigabytes).getUsable());
+  if (usable > 0 && memory > usable * (1 + 1e-9))
+    os << formatv("<p><b>It does not fit: {0:F1} GB too much.</b></p>\n", (memory - usable) / 1024);
+  if (int64_t dropped = countDropped(*outcome.plan))
+    os << "<p>Up to " << dropped << " of " << outcome.plan->globalBatch << " samples of each step are dropped, as Hetu-Galvatron rounds local batches down: "
+       << formatv("{0:F3}", (samples - static_cast<double>(dropped)) / cost.time) << " samples a second are left.</p>\n";
 }
 
 /// What an axis of the mesh does in a strategy: its color, and a word.
@@ -136,7 +144,7 @@ void Page::printPlan() {
     });
   row("recompute", /*isWhole=*/false, [&](size_t, const LayerRun &run, const Strategy &strategy) {
     bool isAgain = strategy.recompute != Recompute::None;
-    cell(run, "soft", isAgain ? "again" : "", isAgain ? 0.8 : 0.12);
+    cell(run, "soft", isAgain ? "recomputed" : "", isAgain ? 0.8 : 0.12);
   });
   os << "<div class=scroll><table><tr><th>layers</th><th>strategy</th><th></th></tr>\n";
   int64_t layer = 0;
@@ -160,7 +168,7 @@ void Page::printTimeline() {
      << seconds(cost.time) << formatv(" ({0}{1:F1} %)", cost.time > simulation.time ? "+" : "", 100 * (cost.time / simulation.time - 1)) << ": it takes the first or the last stage for the slowest one and "
      << "hides the others' waiting behind it, and lets reductions of all layers begin with the last backward.</p>\n<div class=time>";
   // Neighbours of one kind are drawn as one where there are more than anybody can see.
-  constexpr double width = 4000;
+  constexpr int width = 3000;
   std::map<std::pair<size_t, bool>, std::vector<const search::Simulation::Span *>> lanes; // by stage, and whether it communicates
   for (const search::Simulation::Span &span : simulation.spans)
     lanes[{span.stage, span.kind != Kind::Forward && span.kind != Kind::Backward}].push_back(&span);

@@ -81,8 +81,10 @@ void RequestMaker::readBatches() {
   request.microBatches = options.microBatches;
   if (options.microBatches < 1)
     return fail("--micro-batches=" + Twine(options.microBatches) + ": wanted at least 1");
-  if (options.microBatches > first)
-    fail("--micro-batches=" + Twine(options.microBatches) + ": a batch of " + Twine(first) + " has fewer samples");
+  if (options.microBatches > last)
+    fail("--micro-batches=" + Twine(options.microBatches) + ": a batch of " + Twine(last) + " has fewer samples");
+  else if (llvm::none_of(request.batches, [&](int64_t batch) { return batch % options.microBatches == 0; }) && !options.evaluate)
+    fail("--micro-batches=" + Twine(options.microBatches) + " divides no batch of --global-batch=" + text);
 }
 
 void RequestMaker::readSpace() {
@@ -102,8 +104,7 @@ void RequestMaker::readSpace() {
   limits.endSequence = !options.noEndSequence;
   for (const cl::opt<int64_t> *option : {&options.mostTensor, &options.mostSequence})
     checkRange(*option, 1, mostMeasuredShare);
-  if (options.mostPipeline.getNumOccurrences())
-    checkRange(options.mostPipeline, 1, mostLayers);
+  checkRange(options.mostPipeline, 1, 64);
   request.gigabytes = options.memoryGigabytes;
   if (!options.memoryGigabytes.getNumOccurrences() && options.evaluate)
     request.gigabytes = 0;

@@ -13,6 +13,8 @@ namespace galvatron {
 /// The command line. Not global: LLVM's own options, which have some of these names, must go first.
 struct Options {
   Options();
+  /// Leaves options of LLVM out of --help.
+  static void hideOthers();
 
   template <typename T> using opt = llvm::cl::opt<T>;
   opt<std::string> profiles, model, computation, memory, hardware;
@@ -32,8 +34,8 @@ struct Options {
   opt<bool> asyncReduction, sequenceParallel, memoryBuffer;
   opt<int64_t> mostTensor, mostSequence, mostPipeline;
   // Its plans of one strategy, to be evaluated.
-  opt<int64_t> pipelineDegree, tensorDegree, vocabularyDegree;
-  opt<bool> usesZero3, checkpoints, usesUlysses, vocabularyZero3;
+  opt<int64_t> pipelineDegree, tensorDegree, contextDegree, expertDegree, expertTensorDegree, vocabularyDegree, vocabularyContext;
+  opt<bool> isConsecutive, usesZero3, checkpoints, usesUlysses, vocabularyZero3;
   opt<bool> noPipeline, noTensor, noSequence, noData, noCheckpoint, noZero3, noEndTensor, noEndSequence;
 };
 
@@ -58,8 +60,14 @@ struct Request {
 /// is evaluated that says its batch.
 std::optional<Request> makeRequest(const Options &options, Report report);
 
+/// Whether flags go together; reports those that do not.
+bool checkFlags(const Options &options, Report report);
+
+/// A plan of a file: ours, or Hetu-Galvatron's, which its keys tell.
+std::optional<Plan> readEitherPlan(llvm::StringRef path, std::optional<int64_t> ranks, Report report, Report warn);
+
 /// The plan that is to be evaluated: of a file, or of flags, which say one strategy.
-std::optional<hetu::HetuPlan> makePlan(const Options &options, const Request &request, Report report);
+std::optional<Plan> readGivenPlan(const Options &options, const Request &request, Report report, Report warn);
 
 } // namespace galvatron
 

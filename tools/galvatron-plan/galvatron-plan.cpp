@@ -7,6 +7,7 @@
 #include "galvatron/Plan/PlanDiff.h"
 #include "galvatron/Plan/PlanFile.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 
 #include <chrono>
@@ -43,7 +44,7 @@ sequence parallelism and recomputation, how many pipeline stages and micro-batch
     galvatron-plan --computation-profile=computation.json --memory-profile=memory.json --hardware-profiles=DIR --layers=32 \
       --hidden=4096 --seq=2048 --memory-gb=36 --global-batch=64
 
-Exits with 0 when there is a plan, with 2 when none fits, and with 1 when something is wrong.
+Exits with 0 when there is a plan, with 2 when none fits or a given one does not, and with 1 when something is wrong.
 )";
 
 static volatile std::sig_atomic_t isInterrupted = 0;
@@ -53,6 +54,8 @@ static void interrupt(int) {
   isInterrupted = 1;
   std::signal(SIGINT, SIG_DFL);
 }
+
+static void warn(const Twine &message) { errs() << "galvatron-plan: warning: " << message << "\n"; }
 
 static int fail(const Twine &message) {
   errs() << "galvatron-plan: error: " << message << "\n";
@@ -89,13 +92,34 @@ static Outcome run(const Request &request, const Options &options) {
   return outcome;
 }
 
-/// What a plan costs that is given.
-static Outcome evaluate(const Request &request, const Options &options) {
+/// What a given plan costs.
+static Outcome evaluate(const Request &request, const Options &options, const Plan &plan) {
   Outcome outcome;
-  outcome.plan = makePlan(options, request, [](const Twine &message) { fail(message); });
+  std::string name = options.files.empty() ? "the plan of the flags" : "'" + options.files.front() + "'";
+  outcome.plan = fromPlan(plan, *request.model, [&](const Twine &message) { fail(name + ": " + message); });
   if (outcome.plan)
     outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
   return outcome;
+}
+
+/// Whether a plan fits in the memory that was given, if any was.
+static bool fits(const Request &request, const PlanCost &cost) {
+  double usable = static_cast<double>(MemoryBudget::ofGigabytes(request.gigabytes).getUsable());
+  for (size_t stage = 0; stage < cost.states.size() && request.gigabytes > 0; ++stage)
+    if (cost.getMemory(stage) > usable * (1 + 1e-9))
+      return false;
+  return true;
+}
+
+/// Writes a plan where -o says; the exit status.
+static int writePlan(const Plan &plan, const Options &options) {
+  if (!options.output.getNumOccurrences())
+    return 0;
+  auto write = [&](raw_ostream &os) {
+    printPlan(plan, os);
+    return success();
+  };
+  return failed(writeOutput(options.output, write, [](const Twine &message) { fail(message); }));
 }
 
 static int diff(const Options &options) {
@@ -106,7 +130,7 @@ static int diff(const Options &options) {
     fail(message);
     ok = false;
   };
-  std::optional<Plan> first = readPlanFile(options.files[0], report), second = readPlanFile(options.files[1], report);
+  std::optional<Plan> first = readEitherPlan(options.files[0], std::nullopt, report, warn), second = readEitherPlan(options.files[1], std::nullopt, report, warn);
   if (!ok)
     return 1;
   if (!printPlanDiff(*first, *second, outs()))
@@ -118,9 +142,13 @@ int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   failOnFileSizeLimit();
   Options options;
+  Options::hideOthers();
   printVersionOf("galvatron-plan");
   refuseUnknownFlags("galvatron-plan", argc, argv);
   cl::ParseCommandLineOptions(argc, argv, overview);
+  bool ok = checkFlags(options, [](const Twine &message) { fail(message); });
+  if (!ok)
+    return 1;
   if (options.diff)
     return diff(options);
   bool isCompared = options.report.getNumOccurrences() && !options.evaluate && options.files.size() == 1;
@@ -132,11 +160,22 @@ int main(int argc, char **argv) {
   for (const std::string &link : request->derived)
     errs() << "galvatron-plan: note: " << link << "\n";
   std::signal(SIGINT, interrupt);
-  Outcome outcome = options.evaluate ? evaluate(*request, options) : run(*request, options);
-  if (options.evaluate && !outcome.plan)
+  std::optional<Plan> given;
+  if (options.evaluate) {
+    given = readGivenPlan(options, *request, [](const Twine &message) { fail(message); }, warn);
+    // It is a plan, also where the model has no formula for it.
+    if (!given || writePlan(*given, options))
+      return 1;
+  }
+  Outcome outcome = given ? evaluate(*request, options, *given) : run(*request, options);
+  if (given && !outcome.plan)
     return 1;
-  if (outcome.plan)
+  if (outcome.plan && !(outcome.cost.time > 0 && std::isfinite(outcome.cost.time)))
+    return fail("by these profiles a step takes " + formatv("{0:F3}", outcome.cost.time).str() + " s, which is no time");
+  if (outcome.plan) {
     outcome.simulation = simulatePlan(*request->model, *outcome.plan, outcome.cost);
+    outcome.notes = listInterpolations(*request->model, *outcome.plan);
+  }
   bool isStopped = outcome.result && outcome.result->isStopped;
   if (isStopped)
     errs() << "galvatron-plan: stopped after " << format("%.1f", outcome.seconds) << " s\n";
@@ -158,7 +197,7 @@ int main(int argc, char **argv) {
   if (options.explain && !options.json)
     printExplanation(*request, outcome, search, outs());
   if (options.report.getNumOccurrences()) {
-    std::optional<Plan> other = isCompared ? readPlanFile(options.files.front(), [](const Twine &message) { fail(message); }) : std::nullopt;
+    std::optional<Plan> other = isCompared ? readEitherPlan(options.files.front(), std::nullopt, [](const Twine &message) { fail(message); }, warn) : std::nullopt;
     if (isCompared && !other)
       return 1;
     std::string difference;
@@ -173,11 +212,12 @@ int main(int argc, char **argv) {
     if (failed(writeOutput(options.report, writeReport, [](const Twine &message) { fail(message); })))
       return 1;
   }
-  auto write = [&](raw_ostream &os) {
-    printPlan(toPlan(*outcome.plan), os);
-    return success();
-  };
-  if (options.output.getNumOccurrences() && failed(writeOutput(options.output, write, [](const Twine &message) { fail(message); })))
+  if (!given && writePlan(toPlan(*outcome.plan), options))
     return 1;
-  return 0;
+  outs().flush();
+  if (std::error_code error = outs().error()) {
+    outs().clear_error();
+    return fail("cannot write 'stdout': " + error.message());
+  }
+  return given && !fits(*request, outcome.cost) ? 2 : 0;
 }
