@@ -78,7 +78,7 @@ public:
   EndSearch(ProblemSearch &all, size_t end, size_t number, Incumbent &best, function_ref<bool()> shouldStop, size_t &nodes)
       : all(all), problem(all.problem), end(end), number(number), best(best), shouldStop(shouldStop), nodes(nodes) {}
 
-  double run();
+  double run(ProblemSearch::Effort effort);
 
 private:
   struct Combination {
@@ -95,6 +95,8 @@ private:
   void offer(const std::vector<const StageChoice *> &choices);
   std::optional<double> combine(ArrayRef<size_t> forms);
   void addDirections();
+  void polish(std::vector<StageChoice> choices);
+  bool improve(std::vector<StageChoice> &choices, std::vector<double> &says);
   double relaxForm(const TimeForm &form) const;
   size_t addMixture(size_t start, ArrayRef<size_t> forms);
   bool listChoices(size_t stage, ArrayRef<size_t> forms, std::vector<StageChoice> &choices);
@@ -108,6 +110,7 @@ private:
   std::vector<std::vector<double>> least;                      ///< by stage and direction: no choice is below
   std::vector<std::vector<std::optional<StageChoice>>> solved; ///< by stage and direction: the choice that is at `least`
   size_t largestForm = 0;                                      ///< of what was offered last
+  std::vector<StageChoice> lastOffered;
 };
 
 double EndSearch::boundOf(size_t form) const {
@@ -235,6 +238,9 @@ bool EndSearch::solveForm(size_t form) {
 /// Takes a choice of each stage for the best if it is that.
 void EndSearch::offer(const std::vector<const StageChoice *> &choices) {
   double time = -infinity;
+  lastOffered.clear();
+  for (const StageChoice *choice : choices)
+    lastOffered.push_back(*choice);
   for (auto [index, form] : enumerate(ArrayRef(problem.forms).take_front(all.numGiven))) {
     double says = all.evaluateEnds(form, problem.ends[end]);
     for (auto [stage, choice] : enumerate(choices))
@@ -340,6 +346,83 @@ std::optional<double> EndSearch::combine(ArrayRef<size_t> forms) {
   return lowest;
 }
 
+/// Gives some blocks of one stage another choice, the ones that shorten the step most; false if none do.
+bool EndSearch::improve(std::vector<StageChoice> &choices, std::vector<double> &says) {
+  double best = *std::max_element(says.begin(), says.end()), lowest = best - rounding * std::fabs(best);
+  std::optional<std::pair<size_t, StageChoice>> found;
+  std::vector<double> foundSays, next(says.size());
+  for (auto [stage, choice] : enumerate(choices)) {
+    double memory = 0;
+    for (const ChosenRun &run : choice.chosen)
+      memory += static_cast<double>(run.count) * problem.kinds[problem.stages[stage][run.run].kind][run.choice].stages[stage].memory;
+    for (size_t place = 0; place < choice.chosen.size(); ++place) {
+      const ChosenRun &from = choice.chosen[place];
+      const std::vector<Choice> &kind = problem.kinds[problem.stages[stage][from.run].kind];
+      const Cost &before = kind[from.choice].stages[stage];
+      for (auto [index, other] : enumerate(kind)) {
+        const Cost &after = other.stages[stage];
+        for (int64_t blocks = from.count; index != from.choice && blocks > 0; blocks /= 2) {
+          double count = static_cast<double>(blocks);
+          if (!isWithin(memory + count * (after.memory - before.memory), capacityOf(stage)))
+            continue;
+          StageChoice changed = choice;
+          changed.time += count * (after.time - before.time);
+          changed.sync += count * (after.sync - before.sync);
+          changed.chosen[place].count -= blocks;
+          auto same = llvm::find_if(changed.chosen, [&, run = from.run, index = index](const ChosenRun &run2) { return run2.run == run && run2.choice == index; });
+          if (same != changed.chosen.end())
+            same->count += blocks;
+          else
+            changed.chosen.push_back({from.run, index, blocks});
+          llvm::erase_if(changed.chosen, [](const ChosenRun &run) { return run.count == 0; });
+          // The cheapest route that allows what there is now.
+          const std::vector<Route> &routes = all.stages[stage].routes;
+          changed.route = static_cast<size_t>(llvm::find_if(routes, [&, stage = stage](const Route &route) {
+            return all_of(changed.chosen, [&](const ChosenRun &run) {
+              return route.allows(run.run, problem.kinds[problem.stages[stage][run.run].kind][run.choice].layout);
+            });
+          }) - routes.begin());
+          if (changed.route == routes.size())
+            continue;
+          changed.moves = routes[changed.route].moves;
+          double largest = -infinity;
+          for (size_t form = 0; form < says.size(); ++form) {
+            const Direction &direction = directionOf(form, stage);
+            next[form] = says[form] + changed.of(direction) - choice.of(direction);
+            largest = std::max(largest, next[form]);
+          }
+          if (largest >= lowest)
+            continue;
+          lowest = largest;
+          found.emplace(stage, std::move(changed));
+          foundSays = next;
+        }
+      }
+    }
+  }
+  if (!found)
+    return false;
+  choices[found->first] = std::move(found->second);
+  says = std::move(foundSays);
+  return true;
+}
+
+/// Goes from an assignment to better ones that are near, as long as there are any: the better the best one, the less is left to go through.
+void EndSearch::polish(std::vector<StageChoice> choices) {
+  std::vector<double> says;
+  for (size_t form = 0; form < all.numGiven; ++form) {
+    says.push_back(all.evaluateEnds(problem.forms[form], problem.ends[end]));
+    for (auto [stage, choice] : enumerate(choices))
+      says.back() += choice.of(directionOf(form, stage));
+  }
+  while (!shouldStop() && improve(choices, says))
+    ++nodes;
+  std::vector<const StageChoice *> chosen;
+  for (const StageChoice &choice : choices)
+    chosen.push_back(&choice);
+  offer(chosen);
+}
+
 /// Bounds and places for directions that are new.
 void EndSearch::addDirections() {
   least.resize(all.stages.size());
@@ -401,7 +484,7 @@ size_t EndSearch::addMixture(size_t start, ArrayRef<size_t> forms) {
 
 /// Only forms that turn out to be the largest are looked at, one more at a time: of those so far, what is found is the best, and a bound; if
 /// none of the others is larger for it, it is the best of all.
-double EndSearch::run() {
+double EndSearch::run(ProblemSearch::Effort effort) {
   addDirections();
   double bound = getBound();
   for (size_t form = 0; form < all.numGiven; ++form)
@@ -427,9 +510,16 @@ double EndSearch::run() {
     if (!solveForm(mixtures.back()))
       return shouldStop() ? bound : best.time;
     bound = std::max(bound, getBound());
+    size_t largest = largestForm;
+    polish(lastOffered);
+    if (isRuledOut(bound, best.time))
+      continue;
+    largestForm = largest;
     // Where another form is the largest one there, that comes first: going through combinations is what takes time.
     if (isRuledOut(bound, best.time) || !is_contained(forms, largestForm))
       continue;
+    if (effort == ProblemSearch::Effort::Quick)
+      return bound;
     SmallVector<size_t> both(forms);
     both.append(mixtures);
     std::optional<double> lowest = combine(both);
@@ -442,7 +532,7 @@ double EndSearch::run() {
 
 } // namespace galvatron::search
 
-double ProblemSearch::solve(size_t end, size_t number, Incumbent &best, function_ref<bool()> shouldStop, size_t &nodes) {
+double ProblemSearch::solve(size_t end, size_t number, Effort effort, Incumbent &best, function_ref<bool()> shouldStop, size_t &nodes) {
   prepare();
-  return EndSearch(*this, end, number, best, shouldStop, nodes).run();
+  return EndSearch(*this, end, number, best, shouldStop, nodes).run(effort);
 }

@@ -24,9 +24,15 @@ public:
   const Problem &getProblem() const { return problem; }
   /// The least that the first form says with fractions of blocks; infinite if memory does not suffice.
   double boundByFirstForm(size_t end) const;
-  /// Looks for something better than `best` with an end, and sets it. What no assignment with this end is below; as far as `shouldStop` lets
-  /// it come.
-  double solve(size_t end, size_t number, Incumbent &best, llvm::function_ref<bool()> shouldStop, size_t &nodes);
+  /// How much may be done for a choice of ends.
+  enum class Effort {
+    Quick, ///< forms and their means alone, which is most of the time all
+    Full   ///< combinations of what may be better on each stage, too
+  };
+
+  /// Looks for something better than `best` with an end, and sets it. What no assignment with this end is below, which is not below the best
+  /// one's time after a full effort; as far as `shouldStop` lets it come.
+  double solve(size_t end, size_t number, Effort effort, Incumbent &best, llvm::function_ref<bool()> shouldStop, size_t &nodes);
 
 private:
   friend class EndSearch;

@@ -46,7 +46,6 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
       if (double bound = search.boundByFirstForm(end); bound != infinity)
         candidates.push_back({bound, number, end});
   }
-  llvm::sort(candidates);
   result.statistics.ends = candidates.size();
 
   Incumbent best{infinity, 0, std::nullopt};
@@ -54,22 +53,35 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
   auto shouldStop = [&] { return best.best && options.shouldStop(); };
   std::optional<ProblemSearch> current;
   size_t currentNumber = 0;
-  for (auto [index, candidate] : enumerate(candidates)) {
-    if (isRuledOut(candidate.bound, best.time))
-      break;
-    if (shouldStop()) {
-      result.isStopped = true;
-      result.bound = std::min(result.bound, candidate.bound);
-      break;
-    }
-    options.onProgress(index, candidates.size(), best.time);
+  auto solve = [&](const Candidate &candidate, ProblemSearch::Effort effort) {
     if (!current || currentNumber != candidate.problem)
       current.emplace(problems.make(candidate.problem));
     currentNumber = candidate.problem;
-    ++result.statistics.opened;
-    // Where it ended early, the bound is what it came to.
-    double bound = current->solve(candidate.end, candidate.problem, best, shouldStop, result.statistics.nodes);
-    result.bound = std::min(result.bound, bound);
+    return current->solve(candidate.end, candidate.problem, effort, best, shouldStop, result.statistics.nodes);
+  };
+  // What is quick is done for all of them first: the better the best one is then, the less is left of what takes long.
+  std::vector<Candidate> hard;
+  for (ProblemSearch::Effort effort : {ProblemSearch::Effort::Quick, ProblemSearch::Effort::Full}) {
+    std::vector<Candidate> &list = effort == ProblemSearch::Effort::Quick ? candidates : hard;
+    llvm::sort(list);
+    for (auto [index, candidate] : enumerate(list)) {
+      if (isRuledOut(candidate.bound, best.time))
+        break;
+      if (shouldStop()) {
+        result.isStopped = true;
+        result.bound = std::min(result.bound, candidate.bound);
+        break;
+      }
+      options.onProgress(index, list.size(), best.time);
+      double bound = solve(candidate, effort);
+      if (effort == ProblemSearch::Effort::Full) {
+        result.bound = std::min(result.bound, bound); // where it ended early, what it came to
+        continue;
+      }
+      ++result.statistics.opened;
+      if (!isRuledOut(bound, best.time))
+        hard.push_back({bound, candidate.problem, candidate.end});
+    }
   }
   result.isStopped |= options.shouldStop();
   result.best = std::move(best.best);

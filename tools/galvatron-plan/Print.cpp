@@ -176,8 +176,10 @@ void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
       print(stream);
       if (Expected<json::Value> value = json::parse(text))
         json.attribute(key, *value);
-      else
+      else {
         consumeError(value.takeError());
+        json.attribute(key, nullptr);
+      }
     };
     attribute("plan", [&](raw_ostream &stream) { printHetuPlan(toPlan(plan), stream, [](const Twine &) {}); });
     attribute("plan_file", [&](raw_ostream &stream) { printPlan(toPlan(plan), stream); });

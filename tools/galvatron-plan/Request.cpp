@@ -178,6 +178,7 @@ void RequestMaker::readProfiles() {
   settings.sequenceParallel = options.sequenceParallel;
   settings.memoryBuffer = options.memoryBuffer;
   settings.order = order;
+  settings.mostShare = std::max(options.mostTensor, options.mostSequence);
   settings.isCorrected = request.kind == SpaceKind::Fixed;
   request.model = CostModel::make(std::move(*links), std::move(*times), std::move(*memory), settings, reportEach);
   request.name = isNamed ? options.model.getValue() : "model";

@@ -41,19 +41,19 @@ std::optional<CostModel> CostModel::make(HardwareProfile hardware, ComputationPr
         need(hardware.allReduceBandwidth.count({group, areNeighbours}),
              "\"allreduce_size_" + Twine(group) + "_consec_" + Twine(int(areNeighbours)) + "\"");
     need(hardware.sendBandwidth.count(group) || group > settings.layers, "\"pp_size_" + Twine(group) + "\"");
-    if (group > mostMeasuredShare)
+    if (group > settings.mostShare)
       continue;
     need(hardware.allReduceTime.count(group), "\"allreduce_size_" + Twine(group) + "_...MB_time\"");
     need(hardware.allToAllTime.count(group), "\"all2all_size_" + Twine(group) + "_...MB_time\"");
   }
-  for (int64_t share = 1; share <= std::min(ranks, mostMeasuredShare); share *= 2) {
+  for (int64_t share = 1; share <= std::min(ranks, settings.mostShare); share *= 2) {
     for (const LayerMemory &layer : memory.layers)
       need(layer.activation.count(share), "\"tp_activation_per_bsz_dict\" for " + Twine(share));
     for (const OtherMemory *other : {&memory.whole, &memory.first, &memory.last})
       need(other->states.count(share) && other->activation.count(share), "\"model_states\" or \"activation\" of embedding and head for " + Twine(share));
   }
   // A line through times that fall, say, is below zero where there is little to compute.
-  double least = 1 / static_cast<double>(std::min(ranks, mostMeasuredShare));
+  double least = 1 / static_cast<double>(std::min(ranks, settings.mostShare));
   for (const ForwardTime *time : {&computation.layers.front(), &computation.other})
     if ((*time)(least) < 0) {
       report("what the profile says of the time of batches is below 0 for " + formatv("{0:F3}", least).str() + " samples");

@@ -191,8 +191,8 @@ LayerStrategy Converter::toLayer(const Strategy &strategy, const Twine &who) {
     refuse(who + ": axes of \"tp\" and of \"sp\", for which the model has no formula");
   if (!strategy.context.empty())
     refuse(who + ": axes of \"cp\", for which the model has no formula");
-  if (layer.getShare() > mostMeasuredShare)
-    refuse(who + ": shared by " + Twine(layer.getShare()) + " ranks; the profile is of at most " + Twine(mostMeasuredShare));
+  if (layer.getShare() > model.getSettings().mostShare)
+    refuse(who + ": shared by " + Twine(layer.getShare()) + " ranks; the profile is of at most " + Twine(model.getSettings().mostShare));
   if (strategy.zero == 1)
     refuse(who + ": \"zero\": 1, for which the model has no formula");
   if (strategy.recompute == Recompute::Attention)

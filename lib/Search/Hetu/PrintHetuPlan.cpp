@@ -83,7 +83,8 @@ Degrees Printer::convert(const Strategy &strategy, const Twine &who) {
   degrees.isZero3 = strategy.zero == 3;
   if (strategy.zero == 1)
     refuse(who + ": \"zero\": 1, for which Hetu-Galvatron has no name");
-  if (strategy.zero == 3 || degrees.data * degrees.sequence * degrees.context == 1)
+  // Without data parallelism it has no type of that, and writes the default.
+  if (strategy.zero == 3 || degrees.data == 1)
     return degrees;
   if (defaultZero.value_or(strategy.zero) != strategy.zero)
     refuse(who + ": \"zero\": " + Twine(strategy.zero) + ", others " + Twine(*defaultZero) + "; Hetu-Galvatron has one that is not 3 for a plan");

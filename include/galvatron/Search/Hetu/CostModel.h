@@ -41,6 +41,7 @@ struct Settings {
   bool sequenceParallel = true;    ///< Megatron's, over the ranks of tensor parallelism
   bool memoryBuffer = true;        ///< one buffer for all of its gathers
   PlanSchedule order = PlanSchedule::OneFOneB;
+  int64_t mostShare = mostMeasuredShare; ///< ranks that share a layer at most: profiles need no more
   bool isCorrected = false;        ///< not its figures where they look unintended: ranks that share a sequence alone reduce gradients; embedding
                                    ///< and head reduce and gather as many bytes as layers of their size would
 };
