@@ -1,6 +1,6 @@
 //===- Nearest.cpp --------------------------------------------------------===//
 
-#include "Nearest.h"
+#include "galvatron/Plan/Nearest.h"
 
 #include "llvm/ADT/STLExtras.h"
 

@@ -3,7 +3,7 @@
 #include "OpSplits.h"
 
 #include "Divisors.h"
-#include "Nearest.h"
+#include "galvatron/Plan/Nearest.h"
 #include "galvatron/Plan/PlanModule.h"
 
 using namespace mlir;

@@ -3,7 +3,7 @@
 #include "galvatron/Plan/Plan.h"
 
 #include "Divisors.h"
-#include "Nearest.h"
+#include "galvatron/Plan/Nearest.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 

@@ -2,7 +2,7 @@
 
 #include "galvatron/Plan/PlanFile.h"
 
-#include "Nearest.h"
+#include "galvatron/Plan/Nearest.h"
 #include "galvatron/Support/JsonFile.h"
 #include "llvm/ADT/STLExtras.h"
 

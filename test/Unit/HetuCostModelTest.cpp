@@ -4,36 +4,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "galvatron/Search/Hetu/CostModel.h"
+#include "HetuInputs.h"
 #include "galvatron/Support/JsonFile.h"
 
-#include "gtest/gtest.h"
 #include <cmath>
 
 using namespace llvm;
 using namespace galvatron;
 using namespace galvatron::hetu;
 
-static const std::string inputs = GALVATRON_HETU_INPUTS;
-
 namespace {
-
-void failOn(const Twine &message) { ADD_FAILURE() << message.str(); }
-
-CostModel makeModel() {
-  std::string main = inputs + "/main/galvatron/";
-  auto hardware = readHardwareProfile(main + "profile_hardware/hardware_configs", 1, 8, failOn);
-  auto computation = readComputationProfile(main + "models/gpt/configs/computation_profiling_bf16_llama2-7b_all.json", TimeMode::Batch, {2048}, failOn);
-  auto memory = readMemoryProfile(main + "models/gpt/configs/memory_profiling_bf16_llama2-7b_all.json", MemoryMode::Static, {2048}, true, failOn);
-  EXPECT_TRUE(hardware && computation && memory);
-  Settings settings;
-  settings.sequence = 2048;
-  settings.hidden = 4096;
-  settings.layers = 32;
-  std::optional<CostModel> model = CostModel::make(*hardware, *computation, *memory, settings, failOn);
-  EXPECT_TRUE(model.has_value());
-  return *model;
-}
 
 /// A vector of the file, and what differs from it by more than a millionth.
 class Vector {
@@ -76,7 +56,7 @@ private:
 } // namespace
 
 TEST(HetuCostModel, IsThatOfThePredecessor) {
-  CostModel model = makeModel();
+  CostModel model = Inputs().make();
   std::optional<json::Value> file = readJsonFile(inputs + "/cost_vectors.json", "vectors", failOn);
   ASSERT_TRUE(file.has_value());
   const json::Array &vectors = *file->getAsObject()->getArray("vectors");

@@ -1,41 +1,16 @@
 //===- HetuSpaceTest.cpp - The best of the predecessor's plans ------------===//
 
+#include "HetuInputs.h"
 #include "PlainHetuCosts.h"
 #include "galvatron/Search/Hetu/Space.h"
 
-#include "gtest/gtest.h"
 #include <random>
 
 using namespace llvm;
 using namespace galvatron;
 using namespace galvatron::hetu;
 
-static const std::string inputs = GALVATRON_HETU_INPUTS;
-
 namespace {
-
-void failOn(const Twine &message) { ADD_FAILURE() << message.str(); }
-
-struct Inputs {
-  std::string computation = inputs + "/main/galvatron/models/gpt/configs/computation_profiling_bf16_llama2-7b_all.json";
-  std::string memory = inputs + "/main/galvatron/models/gpt/configs/memory_profiling_bf16_llama2-7b_all.json";
-  std::string hardware = inputs + "/main/galvatron/profile_hardware/hardware_configs";
-  TimeMode timeMode = TimeMode::Batch;
-  MemoryMode memoryMode = MemoryMode::Static;
-  Settings settings;
-
-  Inputs() {
-    settings.sequence = 2048;
-    settings.hidden = 4096;
-    settings.layers = 32;
-  }
-  CostModel make() const {
-    auto links = readHardwareProfile(hardware, 1, 8, failOn);
-    auto times = readComputationProfile(computation, timeMode, {settings.sequence}, failOn);
-    auto megabytes = readMemoryProfile(memory, memoryMode, {settings.sequence}, true, failOn);
-    return *CostModel::make(*links, *times, *megabytes, settings, failOn);
-  }
-};
 
 struct Found {
   search::Result result;

@@ -2,7 +2,7 @@
 
 #include "galvatron/Search/Hetu/PlanJson.h"
 
-#include "../../Plan/Nearest.h"
+#include "galvatron/Plan/Nearest.h"
 #include "galvatron/Support/JsonFile.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"

@@ -1,7 +1,7 @@
 //===- CostModel.h - What a strategy costs, to Hetu-Galvatron ---*- C++ -*-===//
 //
 // Time and memory of this project's predecessor, to the formula, what looks unintended included: its plans are compared with ours on
-// its own ground. Sections are those of the model's own description: layer time, layer memory, embedding and head, buffers, pipeline.
+// its own ground. docs/Search.md says what of it is corrected, and how a step differs that is simulated.
 //
 //===----------------------------------------------------------------------===//
 

@@ -1,7 +1,7 @@
 //===- Nearest.h - What somebody may have meant ---------------------------===//
 
-#ifndef GALVATRON_LIB_PLAN_NEAREST_H
-#define GALVATRON_LIB_PLAN_NEAREST_H
+#ifndef GALVATRON_PLAN_NEAREST_H
+#define GALVATRON_PLAN_NEAREST_H
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
