@@ -229,7 +229,9 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
   // Another version may have other keys, about which there is nothing to say.
   std::optional<int64_t> version = object->getInteger("version");
   if (version != planVersion) {
-    if (!version && object->get("version"))
+    if (!object->get("version") && object->get("pp_deg"))
+      fail("", "a plan of Hetu-Galvatron, which galvatron-translate --import-galvatron-plan turns into one of version " + Twine(planVersion));
+    else if (!version && object->get("version"))
       fail("", "\"version\": wanted the number " + Twine(planVersion));
     else
       fail("", (version ? "version " + Twine(*version) : Twine("a plan without a \"version\"")) +

@@ -83,56 +83,89 @@ std::vector<Family> listFamilies(const Request &request) {
   return families;
 }
 
-std::string describeRate(double rate, double best) { return formatv("{0,12:F5} samples/s  {1,7:F2} %", rate, 100 * (rate / best - 1)).str(); }
-
-double getRate(const Outcome &outcome) { return static_cast<double>(outcome.plan->globalBatch) / outcome.cost.time; }
+/// The best of a request, which `best` is not the answer to.
+Alternative findAlternative(const Request &request, const Outcome &best, SearchFn search, const Twine &name, double value = 0) {
+  Alternative result;
+  result.name = name.str();
+  result.value = value;
+  Space space = request.getSpace();
+  result.exists = space.size() > 0;
+  if (!result.exists)
+    return result;
+  Outcome outcome = search(request);
+  if (!outcome.plan) {
+    result.excess = std::max(0., search::findClosestMiss(space).excess);
+    return result;
+  }
+  result.rate = getRate(outcome);
+  result.memory = getMostMemory(outcome.cost);
+  result.microBatches = outcome.plan->microBatches;
+  result.stages = static_cast<int64_t>(outcome.plan->stages.size());
+  result.loss = describeLoss(outcome, best);
+  return result;
+}
 
 } // namespace
 
-void galvatron::printExplanation(const Request &request, const Outcome &best, function_ref<Outcome(const Request &)> search, raw_ostream &os) {
-  double rate = getRate(best);
-  os << "\nThe best plan of each kind, beside the best of all, and what it loses by:\n";
-  for (const Family &family : listFamilies(request)) {
-    Request part = request;
-    family.restrict(part.limits);
-    Space space = part.getSpace();
-    os << "  " << left_justify(family.name, 30);
-    if (!space.size()) {
-      os << "no such plan\n";
-      continue;
-    }
-    Outcome outcome = search(part);
-    if (!outcome.plan) {
-      double excess = search::findClosestMiss(space).excess / 1024;
-      os << (excess > 0 ? formatv("does not fit: {0:F2} GB too much\n", excess).str() : "not searched to its end\n");
-      continue;
-    }
-    double memory = 0;
-    for (size_t stage = 0; stage < outcome.plan->stages.size(); ++stage)
-      memory = std::max(memory, outcome.cost.getMemory(stage));
-    std::string loss = describeLoss(outcome, best);
-    os << describeRate(getRate(outcome), rate) << formatv("  {0,7:F2} GB", memory / 1024) << (loss.empty() ? "" : "  " + loss) << "\n";
-  }
-  os << "\nWith other memory:\n";
-  for (double part : {0.8, 0.9, 1.1, 1.2}) {
-    Request other = request;
-    other.gigabytes *= part;
-    Outcome outcome = search(other);
-    os << "  " << left_justify(formatv("{0:F1} GB ({1}{2:F1})", other.gigabytes, part > 1 ? "+" : "", other.gigabytes - request.gigabytes).str(), 30);
-    os << (outcome.plan ? describeRate(getRate(outcome), rate) : std::string("nothing fits")) << "\n";
-  }
-  if (request.batches.size() == 1)
-    return;
-  os << "\nBest of each batch:\n";
+std::vector<Alternative> galvatron::findBestOfBatches(const Request &request, const Outcome &best, SearchFn search) {
+  std::vector<Alternative> all;
   for (int64_t batch : request.batches) {
     Request other = request;
     other.batches = {batch};
-    Outcome outcome = search(other);
-    os << "  " << left_justify(std::to_string(batch), 8);
-    if (outcome.plan)
-      os << describeRate(getRate(outcome), rate) << "  " << outcome.plan->microBatches << (outcome.plan->microBatches == 1 ? " micro-batch, " : " micro-batches, ")
-         << outcome.plan->stages.size() << (outcome.plan->stages.size() == 1 ? " stage\n" : " stages\n");
-    else
-      os << "nothing fits\n";
+    all.push_back(findAlternative(other, best, search, Twine(batch), static_cast<double>(batch)));
   }
+  return all;
+}
+
+std::vector<Alternative> galvatron::findBestOfMemory(const Request &request, const Outcome &best, ArrayRef<double> parts, SearchFn search) {
+  std::vector<Alternative> all;
+  for (double part : parts) {
+    Request other = request;
+    other.gigabytes *= part;
+    std::string name = formatv("{0:F1} GB ({1}{2:F1})", other.gigabytes, part > 1 ? "+" : "", other.gigabytes - request.gigabytes).str();
+    all.push_back(findAlternative(other, best, search, name, other.gigabytes));
+  }
+  return all;
+}
+
+Explanation galvatron::explain(const Request &request, const Outcome &best, SearchFn search) {
+  Explanation result;
+  result.rate = getRate(best);
+  for (const Family &family : listFamilies(request)) {
+    Request part = request;
+    family.restrict(part.limits);
+    result.kinds.push_back(findAlternative(part, best, search, family.name));
+  }
+  result.memory = findBestOfMemory(request, best, {0.8, 0.9, 1.1, 1.2}, search);
+  if (request.batches.size() > 1)
+    result.batches = findBestOfBatches(request, best, search);
+  return result;
+}
+
+void galvatron::printText(const Explanation &explanation, raw_ostream &os) {
+  auto begin = [&](const Alternative &alternative, unsigned width) -> bool {
+    os << "  " << left_justify(alternative.name, width);
+    if (alternative.rate)
+      os << formatv("{0,12:F5} samples/s  {1,7:F2} %", *alternative.rate, 100 * (*alternative.rate / explanation.rate - 1));
+    else if (!alternative.exists)
+      os << "no such plan\n";
+    else if (alternative.excess > 0)
+      os << formatv("does not fit: {0:F2} GB too much\n", alternative.excess / 1024);
+    else
+      os << "not searched to its end\n";
+    return alternative.rate.has_value();
+  };
+  os << "\nThe best plan of each kind, beside the best of all, and what it loses by:\n";
+  for (const Alternative &kind : explanation.kinds)
+    if (begin(kind, 30))
+      os << formatv("  {0,7:F2} GB", kind.memory / 1024) << (kind.loss.empty() ? "" : "  " + kind.loss) << "\n";
+  os << "\nWith other memory:\n";
+  for (const Alternative &other : explanation.memory)
+    if (begin(other, 30))
+      os << "\n";
+  if (!explanation.batches.empty())
+    os << "\nBest of each batch:\n";
+  for (const Alternative &batch : explanation.batches)
+    if (begin(batch, 8))
+      os << "  " << batch.microBatches << (batch.microBatches == 1 ? " micro-batch, " : " micro-batches, ") << batch.stages << (batch.stages == 1 ? " stage\n" : " stages\n");
 }

@@ -55,7 +55,7 @@ bool galvatron::checkFlags(const Options &options, Report report) {
   auto refuse = [&](const cl::Option &option, const Twine &why) {
     if (!option.getNumOccurrences())
       return;
-    report("--" + option.ArgStr + " " + why);
+    report((option.ArgStr.size() == 1 ? "-" : "--") + option.ArgStr + " " + why);
     ok = false;
   };
   if (options.diff)
@@ -63,13 +63,13 @@ bool galvatron::checkFlags(const Options &options, Report report) {
       refuse(*option, "does not go with --diff, which prints what is different");
   if (options.evaluate)
     refuse(options.explain, "is of a search, and --evaluate makes none");
-  if (options.json)
-    refuse(options.explain, "is a text, and does not go with --json");
   if (!options.evaluate || !options.files.empty())
     for (const cl::Option *option : std::initializer_list<const cl::Option *>{
              &options.pipelineDegree, &options.tensorDegree, &options.contextDegree, &options.expertDegree, &options.expertTensorDegree, &options.vocabularyDegree,
              &options.vocabularyContext, &options.isConsecutive, &options.usesZero3, &options.checkpoints, &options.usesUlysses, &options.vocabularyZero3})
       refuse(*option, "is for --evaluate without a plan file");
+  if (options.evaluate && !options.files.empty())
+    refuse(options.dataType, "is of plans that are searched; the plan file says how state is kept");
   for (const cl::opt<std::string> *option : {&options.output, &options.report})
     if (*option == "-")
       refuse(*option, "-: what is found goes to stdout; this needs a file");
@@ -88,14 +88,16 @@ std::optional<Plan> galvatron::readGivenPlan(const Options &options, const Reque
   if (!plan)
     return std::nullopt;
   bool ok = true;
-  auto refuse = [&](const cl::Option &option, int64_t number) {
-    report("--" + option.ArgStr + ": '" + path + "' says " + Twine(number));
+  auto refuse = [&](const cl::Option &option, const Twine &said) {
+    report("--" + option.ArgStr + ": '" + path + "' says " + said);
     ok = false;
   };
   if (plan->globalBatch && !request.batches.empty() && request.batches != std::vector<int64_t>{*plan->globalBatch})
-    refuse(options.globalBatch, *plan->globalBatch);
+    refuse(options.globalBatch, Twine(*plan->globalBatch));
   if (plan->microBatches && request.microBatches.value_or(*plan->microBatches) != *plan->microBatches)
-    refuse(options.microBatches, *plan->microBatches);
+    refuse(options.microBatches, Twine(*plan->microBatches));
+  if (options.schedule.getNumOccurrences() && plan->schedule != request.model->getSettings().order)
+    refuse(options.schedule, stringifySchedule(plan->schedule));
   if (!ok)
     return std::nullopt;
   if (!plan->globalBatch && request.batches.size() == 1)

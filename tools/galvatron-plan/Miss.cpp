@@ -55,25 +55,38 @@ static std::vector<std::string> listRemedies(const Request &request, double exce
   return remedies;
 }
 
-void galvatron::printMiss(const Request &request, const Space &space, raw_ostream &os) {
-  if (!space.size()) {
+Miss galvatron::findMiss(const Request &request) {
+  Miss result;
+  Space space = request.getSpace();
+  result.hasPlans = space.size() > 0;
+  if (!result.hasPlans)
+    return result;
+  search::ClosestMiss closest = search::findClosestMiss(space);
+  result.stage = closest.stage;
+  result.excess = closest.excess;
+  result.plan = space.getPlan(closest.problem, closest.assignment);
+  result.cost = evaluatePlan(*request.model, result.plan, request.kind == SpaceKind::Fixed);
+  result.remedies = listRemedies(request, closest.excess);
+  return result;
+}
+
+void galvatron::printText(const Request &request, const Miss &miss, raw_ostream &os) {
+  if (!miss.hasPlans) {
     os << "the space has no plan: too many kinds of parallelism are disabled, or limited, for " << request.model->getRanks() << " GPUs\n";
     return;
   }
-  search::ClosestMiss miss = search::findClosestMiss(space);
-  HetuPlan plan = space.getPlan(miss.problem, miss.assignment);
-  PlanCost cost = evaluatePlan(*request.model, plan, /*countsMoves=*/false);
   auto gigabytes = [](double megabytes) { return formatv("{0:F2} GB", megabytes / 1024).str(); };
   MemoryBudget budget = MemoryBudget::ofGigabytes(request.gigabytes);
+  const PlanCost &cost = miss.cost;
+  const HetuPlan &plan = miss.plan;
   os << "no plan fits in " << gigabytes(static_cast<double>(budget.getUsable())) << " to use of each GPU's " << gigabytes(static_cast<double>(budget.total))
      << "\n  the closest one needs " << gigabytes(cost.getMemory(miss.stage)) << " on stage " << miss.stage << ", " << gigabytes(miss.excess) << " more: states of layers "
      << gigabytes(cost.states[miss.stage]) << ", their activations " << gigabytes(cost.activation[miss.stage]) << ", embedding, head and context "
      << gigabytes(cost.endMemory[miss.stage]) << ", buffer " << gigabytes(static_cast<double>(cost.buffer)) << "\n";
   os << "  it has " << plan.globalBatch << " samples in " << plan.microBatches << " micro-batches, " << plan.stages.size() << (plan.stages.size() == 1 ? " stage; " : " stages; ")
      << "layers there: " << describe(plan.stages[miss.stage].front().strategy) << "; embedding and head: " << describe(plan.end) << "\n";
-  std::vector<std::string> remedies = listRemedies(request, miss.excess);
-  if (remedies.empty())
+  if (miss.remedies.empty())
     os << "  neither more memory nor a smaller batch would fit\n";
-  for (const std::string &remedy : remedies)
+  for (const std::string &remedy : miss.remedies)
     os << "  would fit: " << remedy << "\n";
 }

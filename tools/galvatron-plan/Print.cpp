@@ -3,12 +3,9 @@
 #include "Print.h"
 
 #include "galvatron/Plan/PlanDiff.h"
-#include "galvatron/Plan/PlanFile.h"
-#include "galvatron/Search/Hetu/PlanJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
 
 using namespace llvm;
 using namespace galvatron;
@@ -73,7 +70,7 @@ static void printMemory(const Request &request, const PlanCost &cost, raw_ostrea
   os << "\n";
   constexpr int width = 40;
   for (size_t stage = 0; stage < cost.states.size(); ++stage) {
-    double memory = cost.getMemory(stage);
+    double memory = cost.getMemory(stage), excess = request.getExcess(memory);
     int filled = budget.total ? std::clamp(static_cast<int>(width * memory / usable), 0, width) : 0;
     row(os, "stage " + Twine(stage));
     if (budget.total)
@@ -82,9 +79,18 @@ static void printMemory(const Request &request, const PlanCost &cost, raw_ostrea
                              << ", embedding, head and context " << gigabytes(cost.endMemory[stage]);
     if (cost.buffer)
       os << ", buffer " << gigabytes(static_cast<double>(cost.buffer));
-    os << (budget.total && memory > usable ? "; " + gigabytes(memory - usable) + " too much\n" : "\n");
+    os << (excess > 0 ? "; " + gigabytes(excess) + " too much\n" : "\n");
   }
 }
+
+double galvatron::getMostMemory(const PlanCost &cost) {
+  double memory = 0;
+  for (size_t stage = 0; stage < cost.states.size(); ++stage)
+    memory = std::max(memory, cost.getMemory(stage));
+  return memory;
+}
+
+double galvatron::getRate(const Outcome &outcome) { return static_cast<double>(outcome.plan->globalBatch) / outcome.cost.time; }
 
 int64_t galvatron::countDropped(const HetuPlan &plan) {
   int64_t dropped = countDropped(plan, plan.end);
@@ -130,59 +136,4 @@ void galvatron::printText(const Request &request, const Outcome &outcome, raw_os
   printDropped(outcome, os);
   for (const std::string &text : outcome.notes)
     os << "note: " << text << "\n";
-}
-
-void galvatron::printJson(const Outcome &outcome, raw_ostream &os) {
-  json::OStream json(os, 2);
-  json.object([&] {
-    if (!outcome.plan) {
-      for (StringRef key : {"throughput_samples_per_s", "time_s", "simulated_time_s", "plan", "memory_mb_per_stage", "lower_bound_s", "gap"})
-        json.attribute(key, nullptr);
-      json.attribute("search_seconds", outcome.seconds);
-      return;
-    }
-    const HetuPlan &plan = *outcome.plan;
-    double batch = static_cast<double>(plan.globalBatch);
-    json.attribute("throughput_samples_per_s", batch / outcome.cost.time);
-    json.attribute("time_s", outcome.cost.time);
-    json.attribute("simulated_time_s", outcome.simulation ? json::Value(outcome.simulation->time) : json::Value(nullptr));
-    if (const std::optional<search::Result> &result = outcome.result) {
-      json.attribute("lower_bound_s", result->bound * batch);
-      json.attribute("gap", result->getGap());
-      json.attribute("search_seconds", outcome.seconds);
-    }
-    json.attributeArray("memory_mb_per_stage", [&] {
-      for (size_t stage = 0; stage < plan.stages.size(); ++stage)
-        json.value(outcome.cost.getMemory(stage));
-    });
-    json.attributeArray("strategies", [&] { // in the predecessor's own notation
-      for (const auto &runs : plan.stages)
-        for (const LayerRun &run : runs) {
-          json.object([&] {
-            json.attribute("layers", run.count);
-            json.attribute("strategy", run.strategy.str());
-          });
-        }
-    });
-    json.attribute("embedding_strategy", plan.end.str());
-    json.attribute("dropped_samples", countDropped(plan));
-    json.attributeArray("notes", [&] {
-      for (const std::string &text : outcome.notes)
-        json.value(text);
-    });
-    auto attribute = [&](StringRef key, function_ref<void(raw_ostream &)> print) {
-      std::string text;
-      raw_string_ostream stream(text);
-      print(stream);
-      if (Expected<json::Value> value = json::parse(text))
-        json.attribute(key, *value);
-      else {
-        consumeError(value.takeError());
-        json.attribute(key, nullptr);
-      }
-    };
-    attribute("plan", [&](raw_ostream &stream) { printHetuPlan(toPlan(plan), stream, [](const Twine &) {}); });
-    attribute("plan_file", [&](raw_ostream &stream) { printPlan(toPlan(plan), stream); });
-  });
-  os << "\n";
 }

@@ -24,16 +24,56 @@ std::string describe(const hetu::LayerStrategy &strategy);
 /// Samples of a step that some layer or end leaves out: the most.
 int64_t countDropped(const hetu::HetuPlan &plan);
 
+/// MB of the fullest GPU.
+double getMostMemory(const hetu::PlanCost &cost);
+
+/// Samples of a second.
+double getRate(const Outcome &outcome);
+
+using SearchFn = llvm::function_ref<Outcome(const Request &)>;
+
+/// The best plan of a part of the space, or of other circumstances, beside the best one of all.
+struct Alternative {
+  std::string name;            ///< of what it is the best
+  double value = 0;            ///< what is other: GB, or samples of a step; 0 for a part of the space
+  bool exists = true;          ///< whether that part has plans
+  double excess = 0;           ///< MB by which the closest plan misses, where none fits
+  std::optional<double> rate;  ///< samples of a second; nothing if nothing fits, or was found in time
+  double memory = 0;           ///< MB of the fullest GPU
+  int64_t microBatches = 1, stages = 1;
+  std::string loss;            ///< what takes more of a sample's time than in the best plan: "gathering weights 0.3 %"
+};
+
+struct Explanation {
+  double rate = 0; ///< of the best plan
+  std::vector<Alternative> kinds, memory, batches;
+};
+
+/// The best batch by batch, of a range. `search` makes each of these searches.
+std::vector<Alternative> findBestOfBatches(const Request &request, const Outcome &best, SearchFn search);
+/// The best with the parts `parts` of the memory that there is.
+std::vector<Alternative> findBestOfMemory(const Request &request, const Outcome &best, llvm::ArrayRef<double> parts, SearchFn search);
+/// Beside the best plan: the best of each kind, with other memory, and of each batch of a range.
+Explanation explain(const Request &request, const Outcome &best, SearchFn search);
+
+/// Why nothing fits.
+struct Miss {
+  bool hasPlans = true;       ///< false: the space is empty, and all that follows
+  size_t stage = 0;           ///< on which the closest plan misses
+  double excess = 0;          ///< by so many MB
+  hetu::HetuPlan plan;        ///< the closest one
+  hetu::PlanCost cost;        ///< of it
+  std::vector<std::string> remedies; ///< changes, each of which was tried and fits
+};
+Miss findMiss(const Request &request);
+
 /// One screen: the plan, its time and memory, the proof.
 void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream &os);
-/// The same as JSON.
-void printJson(const Outcome &outcome, llvm::raw_ostream &os);
-
-/// Beside the best plan: the best of each family, with other memory, and of each batch of a range. `search` makes each of these searches.
-void printExplanation(const Request &request, const Outcome &best, llvm::function_ref<Outcome(const Request &)> search, llvm::raw_ostream &os);
-
-/// Why nothing fits: by how much the closest plan misses, where, what takes the space there; and what would fit.
-void printMiss(const Request &request, const hetu::Space &space, llvm::raw_ostream &os);
+void printText(const Explanation &explanation, llvm::raw_ostream &os);
+/// By how much the closest plan misses, where, what takes the space there; and what would fit.
+void printText(const Request &request, const Miss &miss, llvm::raw_ostream &os);
+/// All of it as JSON; what there is not is left out.
+void printJson(const Request &request, const Outcome &outcome, const Explanation *explanation, const Miss *miss, llvm::raw_ostream &os);
 
 } // namespace galvatron
 

@@ -7,16 +7,16 @@
 
 namespace galvatron {
 
-/// A point of the front of time over memory: the best plan within some memory.
-struct FrontPoint {
-  double gigabytes = 0, samplesPerSecond = 0;
+/// What a page says beside its plan.
+struct Beside {
+  std::vector<Alternative> memory;  ///< the best plans with other memory, and with that which there is, as far as they fit
+  std::vector<Alternative> batches; ///< the best of each batch of a range
+  std::optional<Plan> other;        ///< a plan to compare
+  std::optional<Outcome> otherCost; ///< what that costs, if the model has formulas for it
 };
 
-/// The best plans with less and with more memory than was asked for, by `search`, as far as they fit.
-std::vector<FrontPoint> findFront(const Request &request, llvm::function_ref<Outcome(const Request &)> search);
-
-/// One page of HTML that needs nothing else. `difference` is what another plan has that this one has not, a line each; empty: no other was given.
-void printReport(const Request &request, const Outcome &outcome, llvm::ArrayRef<FrontPoint> front, llvm::StringRef difference, llvm::raw_ostream &os);
+/// One page of HTML that needs nothing else.
+void printReport(const Request &request, const Outcome &outcome, const Beside &beside, llvm::raw_ostream &os);
 
 } // namespace galvatron
 

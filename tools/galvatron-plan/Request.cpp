@@ -119,16 +119,13 @@ void RequestMaker::readSpace() {
 void RequestMaker::readProfiles() {
   ProfileFiles files;
   bool isNamed = options.model.getNumOccurrences();
-  if (options.profiles.getNumOccurrences() && isNamed) {
-    std::optional<ProfileFiles> found = findProfiles(options.profiles, options.model, options.precision, [&](const Twine &message) { fail(message); });
+  if (options.profiles.getNumOccurrences()) {
+    std::optional<ProfileFiles> found = findProfiles(options.profiles, options.model, options.precision, [&](const Twine &message) { fail((isNamed ? "" : "--model is missing: ") + message); });
     if (!found)
       return;
     files = std::move(*found);
   } else if (isNamed) {
     fail("--model=" + options.model + " needs --galvatron-profiles, the folder in which it is");
-    return;
-  } else if (options.profiles.getNumOccurrences()) {
-    fail("--galvatron-profiles needs --model, one of the models there");
     return;
   }
   for (auto [option, file] : {std::pair(&options.computation, &files.computation), {&options.memory, &files.memory}, {&options.hardware, &files.hardware}})
@@ -196,5 +193,13 @@ std::optional<Request> RequestMaker::make() {
 }
 
 } // namespace
+
+double Request::getExcess(double megabytes) const {
+  if (gigabytes <= 0)
+    return 0;
+  double usable = static_cast<double>(MemoryBudget::ofGigabytes(gigabytes).getUsable());
+  // Sums in another order may differ in what rounding makes of them.
+  return megabytes > usable * (1 + 1e-9) ? megabytes - usable : std::min(0., megabytes - usable);
+}
 
 std::optional<Request> galvatron::makeRequest(const Options &options, Report report) { return RequestMaker(options, report).make(); }

@@ -51,6 +51,8 @@ struct Request {
   std::optional<int64_t> microBatches;
   int64_t nodes = 1, ranksPerNode = 1;
 
+  /// MB by which a plan that needs so many is too large; at most 0 if it fits, or if nobody asks.
+  double getExcess(double megabytes) const;
   hetu::Space getSpace() const {
     return hetu::Space(*model, kind, limits, hetu::MemoryBudget::ofGigabytes(gigabytes), batches, microBatches);
   }

@@ -92,23 +92,24 @@ static Outcome run(const Request &request, const Options &options) {
   return outcome;
 }
 
-/// What a given plan costs.
-static Outcome evaluate(const Request &request, const Options &options, const Plan &plan) {
+/// What a cost rests on, and how a step of the plan goes. False, after a report, if the cost is none.
+static bool complete(const Request &request, Outcome &outcome) {
+  if (!(outcome.cost.time > 0 && std::isfinite(outcome.cost.time))) {
+    fail("by these profiles a step takes " + formatv("{0:F3}", outcome.cost.time).str() + " s, which is no time");
+    return false;
+  }
+  outcome.simulation = simulatePlan(*request.model, *outcome.plan, outcome.cost);
+  outcome.notes = listInterpolations(*request.model, *outcome.plan);
+  return true;
+}
+
+/// What a given plan costs; without a plan, after reports, if the model has no formula for it.
+static Outcome evaluate(const Request &request, const Plan &plan, StringRef name, Report report) {
   Outcome outcome;
-  std::string name = options.files.empty() ? "the plan of the flags" : "'" + options.files.front() + "'";
-  outcome.plan = fromPlan(plan, *request.model, [&](const Twine &message) { fail(name + ": " + message); });
+  outcome.plan = fromPlan(plan, *request.model, [&](const Twine &message) { report(name + ": " + message); });
   if (outcome.plan)
     outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
   return outcome;
-}
-
-/// Whether a plan fits in the memory that was given, if any was.
-static bool fits(const Request &request, const PlanCost &cost) {
-  double usable = static_cast<double>(MemoryBudget::ofGigabytes(request.gigabytes).getUsable());
-  for (size_t stage = 0; stage < cost.states.size() && request.gigabytes > 0; ++stage)
-    if (cost.getMemory(stage) > usable * (1 + 1e-9))
-      return false;
-  return true;
 }
 
 /// Writes a plan where -o says; the exit status.
@@ -136,6 +137,52 @@ static int diff(const Options &options) {
   if (!printPlanDiff(*first, *second, outs()))
     outs() << "the plans are the same\n";
   return 0;
+}
+
+/// Writes the page of --report; the exit status.
+static int writeReport(const Request &request, const Outcome &outcome, const Options &options, bool isCompared, SearchFn search) {
+  Beside beside;
+  if (isCompared) {
+    const std::string &path = options.files.front();
+    beside.other = readEitherPlan(path, std::nullopt, [](const Twine &message) { fail(message); }, warn);
+    if (!beside.other)
+      return 1;
+    Outcome cost = evaluate(request, *beside.other, "'" + path + "'", warn);
+    if (cost.plan && !complete(request, cost))
+      return 1;
+    if (cost.plan)
+      beside.otherCost = std::move(cost);
+  }
+  if (request.gigabytes > 0) {
+    std::vector<double> parts;
+    for (int i = -8; i <= 12; ++i)
+      parts.push_back(1 + i / 16.0);
+    beside.memory = findBestOfMemory(request, outcome, parts, search);
+  }
+  if (request.batches.size() > 1)
+    beside.batches = findBestOfBatches(request, outcome, search);
+  auto write = [&](raw_ostream &os) {
+    printReport(request, outcome, beside, os);
+    return success();
+  };
+  return failed(writeOutput(options.report, write, [](const Twine &message) { fail(message); }));
+}
+
+/// No plan: says why.
+static int printNone(const Request &request, const Outcome &outcome, const Options &options) {
+  std::optional<Miss> miss;
+  if (!outcome.result->isStopped)
+    miss = findMiss(request);
+  if (options.json)
+    printJson(request, outcome, nullptr, miss ? &*miss : nullptr, outs());
+  outs().flush();
+  if (!miss)
+    return fail("no plan was found in that time");
+  std::string text;
+  raw_string_ostream stream(text);
+  printText(request, *miss, stream);
+  errs() << "galvatron-plan: " << text;
+  return 2;
 }
 
 int main(int argc, char **argv) {
@@ -167,51 +214,39 @@ int main(int argc, char **argv) {
     if (!given || writePlan(*given, options))
       return 1;
   }
-  Outcome outcome = given ? evaluate(*request, options, *given) : run(*request, options);
+  std::string name = options.files.empty() ? "the plan of the flags" : "'" + options.files.front() + "'";
+  Outcome outcome = given ? evaluate(*request, *given, name, [](const Twine &message) { fail(message); }) : run(*request, options);
   if (given && !outcome.plan)
     return 1;
-  if (outcome.plan && !(outcome.cost.time > 0 && std::isfinite(outcome.cost.time)))
-    return fail("by these profiles a step takes " + formatv("{0:F3}", outcome.cost.time).str() + " s, which is no time");
-  if (outcome.plan) {
-    outcome.simulation = simulatePlan(*request->model, *outcome.plan, outcome.cost);
-    outcome.notes = listInterpolations(*request->model, *outcome.plan);
-  }
-  bool isStopped = outcome.result && outcome.result->isStopped;
-  if (isStopped)
+  if (outcome.plan && !complete(*request, outcome))
+    return 1;
+  if (outcome.result && outcome.result->isStopped)
     errs() << "galvatron-plan: stopped after " << format("%.1f", outcome.seconds) << " s\n";
-  if (options.json)
-    printJson(outcome, outs());
-  outs().flush();
-  if (!outcome.plan) {
-    if (isStopped)
-      return fail("no plan was found in that time");
-    std::string text;
-    raw_string_ostream stream(text);
-    printMiss(*request, request->getSpace(), stream);
-    errs() << "galvatron-plan: " << text;
-    return 2;
-  }
-  auto search = [&](const Request &part) { return run(part, options); };
-  if (!options.json)
+  if (!outcome.plan)
+    return printNone(*request, outcome, options);
+  // What the best plan is compared with may be thousands of searches.
+  size_t searches = 0;
+  auto told = std::chrono::steady_clock::now();
+  auto search = [&](const Request &part) {
+    ++searches;
+    if (auto now = std::chrono::steady_clock::now(); now - told > std::chrono::seconds(1)) {
+      told = now;
+      errs() << "galvatron-plan: " << searches << " other searches\n";
+    }
+    return run(part, options);
+  };
+  std::optional<Explanation> explanation;
+  if (options.explain)
+    explanation = explain(*request, outcome, search);
+  if (options.json) {
+    printJson(*request, outcome, explanation ? &*explanation : nullptr, nullptr, outs());
+  } else {
     printText(*request, outcome, outs());
-  if (options.explain && !options.json)
-    printExplanation(*request, outcome, search, outs());
-  if (options.report.getNumOccurrences()) {
-    std::optional<Plan> other = isCompared ? readEitherPlan(options.files.front(), std::nullopt, [](const Twine &message) { fail(message); }, warn) : std::nullopt;
-    if (isCompared && !other)
-      return 1;
-    std::string difference;
-    raw_string_ostream stream(difference);
-    if (other && !printPlanDiff(*other, toPlan(*outcome.plan), stream))
-      stream << "the plans are the same";
-    std::vector<FrontPoint> front = findFront(*request, search);
-    auto writeReport = [&](raw_ostream &os) {
-      printReport(*request, outcome, front, difference, os);
-      return success();
-    };
-    if (failed(writeOutput(options.report, writeReport, [](const Twine &message) { fail(message); })))
-      return 1;
+    if (explanation)
+      printText(*explanation, outs());
   }
+  if (options.report.getNumOccurrences() && writeReport(*request, outcome, options, isCompared, search))
+    return 1;
   if (!given && writePlan(toPlan(*outcome.plan), options))
     return 1;
   outs().flush();
@@ -219,5 +254,5 @@ int main(int argc, char **argv) {
     outs().clear_error();
     return fail("cannot write 'stdout': " + error.message());
   }
-  return given && !fits(*request, outcome.cost) ? 2 : 0;
+  return given && request->getExcess(getMostMemory(outcome.cost)) > 0 ? 2 : 0;
 }

@@ -29,34 +29,43 @@ std::string LayerStrategy::str() const {
 std::optional<CostModel> CostModel::make(HardwareProfile hardware, ComputationProfile computation, MemoryProfile memory, Settings settings,
                                          Report report) {
   bool ok = true;
-  auto need = [&](bool isThere, const Twine &what) {
+  auto need = [&](bool isThere, StringRef path, const Twine &what) {
     if (!isThere)
-      report("the profile of " + Twine(hardware.nodes) + " x " + Twine(hardware.ranksPerNode) + " ranks lacks " + what);
+      report("'" + path + "': " + what + " is missing, which " + Twine(hardware.nodes) + " x " + Twine(hardware.ranksPerNode) + " ranks need");
     ok &= isThere;
   };
   int64_t ranks = hardware.getRanks();
   for (int64_t group = 2; group <= ranks; group *= 2) {
     for (bool areNeighbours : {true, false})
       if (group < ranks || areNeighbours)
-        need(hardware.allReduceBandwidth.count({group, areNeighbours}),
+        need(hardware.allReduceBandwidth.count({group, areNeighbours}), hardware.paths.reductions,
              "\"allreduce_size_" + Twine(group) + "_consec_" + Twine(int(areNeighbours)) + "\"");
-    need(hardware.sendBandwidth.count(group) || group > settings.layers, "\"pp_size_" + Twine(group) + "\"");
+    need(hardware.sendBandwidth.count(group) || group > settings.layers, hardware.paths.sends, "\"pp_size_" + Twine(group) + "\"");
     if (group > settings.mostShare)
       continue;
-    need(hardware.allReduceTime.count(group), "\"allreduce_size_" + Twine(group) + "_...MB_time\"");
-    need(hardware.allToAllTime.count(group), "\"all2all_size_" + Twine(group) + "_...MB_time\"");
+    need(hardware.allReduceTime.count(group), hardware.paths.collectives, "\"allreduce_size_" + Twine(group) + "_...MB_time\"");
+    need(hardware.allToAllTime.count(group), hardware.paths.collectives, "\"all2all_size_" + Twine(group) + "_...MB_time\"");
   }
-  for (int64_t share = 1; share <= std::min(ranks, settings.mostShare); share *= 2) {
-    for (const LayerMemory &layer : memory.layers)
-      need(layer.activation.count(share), "\"tp_activation_per_bsz_dict\" for " + Twine(share));
-    for (const OtherMemory *other : {&memory.whole, &memory.first, &memory.last})
-      need(other->states.count(share) && other->activation.count(share), "\"model_states\" or \"activation\" of embedding and head for " + Twine(share));
+  int64_t mostShare = std::min(ranks, settings.mostShare);
+  auto needDegrees = [&](const MegabytesByDegree &degrees, const Twine &key) {
+    for (int64_t share = 1; share <= mostShare; share *= 2)
+      if (!degrees.count(share)) {
+        report("'" + memory.path + "': " + key + ": \"" + Twine(share) + "\" is missing, which degrees up to " + Twine(mostShare) + " need");
+        ok = false;
+        return;
+      }
+  };
+  for (const LayerMemory &layer : memory.layers)
+    needDegrees(layer.activation, "\"tp_activation_per_bsz_dict\"");
+  for (auto [key, other] : {std::pair("other_memory_pp_off", &memory.whole), {"other_memory_pp_on_first", &memory.first}, {"other_memory_pp_on_last", &memory.last}}) {
+    needDegrees(other->states, "\"" + Twine(key) + "...\": \"model_states\"");
+    needDegrees(other->activation, "\"" + Twine(key) + "...\": \"activation\"");
   }
   // A line through times that fall, say, is below zero where there is little to compute.
   double least = 1 / static_cast<double>(std::min(ranks, settings.mostShare));
   for (const ForwardTime *time : {&computation.layers.front(), &computation.other})
     if ((*time)(least) < 0) {
-      report("what the profile says of the time of batches is below 0 for " + formatv("{0:F3}", least).str() + " samples");
+      report("'" + computation.path + "': what it says of the time of batches is below 0 for " + formatv("{0:F3}", least).str() + " samples");
       ok = false;
     }
   if (!ok)
@@ -67,6 +76,12 @@ std::optional<CostModel> CostModel::make(HardwareProfile hardware, ComputationPr
   model.memory = std::move(memory);
   model.settings = settings;
   return model;
+}
+
+CostModel CostModel::withOrder(PlanSchedule order) const {
+  CostModel other = *this;
+  other.settings.order = order;
+  return other;
 }
 
 //===----------------------------------------------------------------------===//

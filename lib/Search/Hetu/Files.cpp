@@ -2,6 +2,7 @@
 
 #include "galvatron/Search/Hetu/Files.h"
 
+#include "galvatron/Plan/Nearest.h"
 #include "galvatron/Support/JsonFile.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -112,10 +113,18 @@ std::optional<ProfileFiles> Finder::find(StringRef wanted) {
     report("no profile '" + prefix + "...json' in '" + base + "/models/*/configs'");
     return std::nullopt;
   }
+  if (wanted.empty()) {
+    report("there are " + describe(models));
+    return std::nullopt;
+  }
   std::vector<Model> found;
   llvm::copy_if(models, std::back_inserter(found), [&](const Model &model) { return model.name == wanted || model.str() == wanted; });
   if (found.empty()) {
-    report("model '" + wanted + "' is not known; there are " + describe(models));
+    std::vector<std::string> names;
+    for (const Model &model : models)
+      for (const std::string &name : {model.name, model.str()})
+        names.push_back(name);
+    report("model '" + wanted + "' is not known; there are " + describe(models) + suggestNearest(wanted, std::vector<StringRef>(names.begin(), names.end())));
     return std::nullopt;
   }
   if (found.size() > 1) {

@@ -137,16 +137,20 @@ bool HardwareReader::readLinks() {
   two.nodes = 2;
   auto isMeasured = [&](StringRef name) { return profile.nodes < 3 || isThere(name, profile.nodes) || !isThere(name, 2); };
   if (constexpr StringLiteral name = "allreduce_bandwidth"; isMeasured(name)) {
+    profile.paths.reductions = pathOf(name, profile.nodes);
     ok &= read(name, profile.nodes, profile, readAllReduce);
   } else if (read(name, 1, one, readAllReduce) && read(name, 2, two, readAllReduce)) {
+    profile.paths.reductions = pathOf(name, 2);
     deriveReductions(one, two);
     note(name, "groups of ranks reduce as fast as those of 1 and 2 nodes with as many ranks on each");
   } else {
     ok = false;
   }
   if (constexpr StringLiteral name = "p2p_bandwidth"; isMeasured(name)) {
+    profile.paths.sends = pathOf(name, profile.nodes);
     ok &= read(name, profile.nodes, profile, readSend);
   } else if (read(name, 2, two, readSend)) {
+    profile.paths.sends = pathOf(name, 2);
     deriveSends(two);
     note(name, "stages send as fast as those of 2 nodes that are as far apart");
   } else {
@@ -157,10 +161,12 @@ bool HardwareReader::readLinks() {
 
 bool HardwareReader::readCollectives() {
   constexpr StringLiteral name = "sp_time";
-  if (isThere(name, profile.nodes) || profile.nodes == 1 || !isThere(name, 1))
-    return read(name, profile.nodes, profile, readTimes);
-  note(name, "collectives of neighbours take what they take on 1 node");
-  return read(name, 1, profile, readTimes);
+  bool isMeasured = isThere(name, profile.nodes) || profile.nodes == 1 || !isThere(name, 1);
+  if (!isMeasured)
+    note(name, "collectives of neighbours take what they take on 1 node");
+  int64_t nodes = isMeasured ? profile.nodes : 1;
+  profile.paths.collectives = pathOf(name, nodes);
+  return read(name, nodes, profile, readTimes);
 }
 
 bool HardwareReader::readOverlap() {

@@ -12,6 +12,9 @@ using namespace galvatron;
 using namespace galvatron::hetu;
 
 PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsMoves) {
+  // How many micro-batches a stage keeps is the plan's own schedule's.
+  if (plan.order != model.getSettings().order)
+    return evaluatePlan(model.withOrder(plan.order), plan, countsMoves);
   size_t count = plan.stages.size();
   PlanCost cost;
   for (std::vector<double> *list : {&cost.layers, &cost.layersWithSync, &cost.moves, &cost.states, &cost.activation})

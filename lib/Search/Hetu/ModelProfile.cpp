@@ -67,6 +67,9 @@ public:
       if (std::optional<Measured> time = parseTime(key, sequenceOfFile(path)))
         times.push_back(std::move(*time));
   }
+  bool hasType(size_t type) const {
+    return any_of(times, [&](const Measured &time) { return time.type == std::to_string(type); });
+  }
   /// The time of layers of a type, or of "other", whose polynomial in the sequence is of a degree.
   std::optional<ForwardTime> read(StringRef type, StringRef sequence, unsigned degree) const;
 
@@ -97,7 +100,7 @@ std::optional<ForwardTime> ComputationReader::readBatches(ArrayRef<const Measure
       if (time->sequence != sequence && !time->sequence.empty() && !StringRef(others).contains(" " + time->sequence))
         others += (others.empty() ? "; there are some of " : ", ") + time->sequence;
     file.refuse("\"layertype_" + type + "_bsz..._seq" + sequence + "\" has " + Twine(points.size()) + " batch sizes, wanted at least " +
-                Twine(leastBatches) + others);
+                Twine(leastBatches) + " for the time mode \"batch\"; \"static\" needs one" + others);
     return std::nullopt;
   }
   Polynomial line = fitPolynomial(points, 1);
@@ -159,7 +162,12 @@ std::optional<ComputationProfile> hetu::readComputationProfile(StringRef path, T
   if (!file)
     return std::nullopt;
   ComputationReader reader(*file, path, mode);
+  if (reader.hasType(sequences.size())) {
+    file->refuse("times of \"layertype_" + Twine(sequences.size()) + "\", and only models with " + Twine(sequences.size()) + " type of layers are planned");
+    return std::nullopt;
+  }
   ComputationProfile profile;
+  profile.path = path.str();
   // Attention is quadratic in the sequence.
   for (auto [type, sequence] : enumerate(sequences))
     if (std::optional<ForwardTime> time = reader.read(std::to_string(type), std::to_string(sequence), 2))
@@ -218,6 +226,13 @@ std::optional<MemoryReader::OfSequence> MemoryReader::find(const ProfileObject &
     return OfSequence{all, 1};
   std::vector<int64_t> lengths = listLengths(all);
   if (mode == MemoryMode::Static || lengths.empty()) {
+    if (!lengths.empty() && !all.has(sequence)) {
+      std::string others;
+      for (int64_t length : lengths)
+        others += (others.empty() ? "" : ", ") + std::to_string(length);
+      all.refuse("\"" + sequence + "\" is missing; there are " + others);
+      return std::nullopt;
+    }
     std::optional<ProfileObject> object = all.getObject(sequence);
     return object ? std::optional(OfSequence{*object, 1}) : std::nullopt;
   }
@@ -298,8 +313,13 @@ std::optional<MemoryProfile> hetu::readMemoryProfile(StringRef path, MemoryMode 
   std::optional<ProfileObject> file = ProfileObject::read(path, report);
   if (!file)
     return std::nullopt;
+  if (StringRef key = "layertype_0"; sequenceParallel && !file->has((key + "_sp").str()) && file->has(key)) {
+    file->refuse("\"layertype_0_sp\" is missing: \"layertype_0\" was measured without sequence parallelism");
+    return std::nullopt;
+  }
   MemoryReader reader(*file, path, mode, sequenceParallel);
   MemoryProfile profile;
+  profile.path = path.str();
   for (auto [type, sequence] : enumerate(sequences))
     if (std::optional<LayerMemory> layer = reader.readLayer(type, sequence))
       profile.layers.push_back(std::move(*layer));

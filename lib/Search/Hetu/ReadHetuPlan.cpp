@@ -298,6 +298,10 @@ std::optional<Plan> hetu::readHetuPlan(StringRef path, std::optional<int64_t> wo
   if (!value)
     return std::nullopt;
   const json::Object *object = value->getAsObject();
+  if (object && object->get("version") && !object->get("pp_deg")) {
+    report("'" + path + "': no plan of Hetu-Galvatron, but one of galvatron-compile's, by its \"version\"");
+    return std::nullopt;
+  }
   if (object)
     return parseHetuPlan(*object, ("'" + path + "'").str(), worldSize, report, warn);
   report("'" + path + "': wanted an object, {...}");

@@ -79,6 +79,8 @@ public:
                                        Report report);
 
   const Settings &getSettings() const { return settings; }
+  /// The same, of pipelines with another schedule.
+  CostModel withOrder(PlanSchedule order) const;
   int64_t getRanks() const { return hardware.getRanks(); }
   /// Rows that a rank has of a micro-batch. Rounded down twice: a plan may drop rows.
   static int64_t getLocalBatch(int64_t globalBatch, int64_t microBatches, int64_t data) { return globalBatch / microBatches / data; }

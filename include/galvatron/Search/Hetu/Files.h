@@ -20,7 +20,7 @@ struct ProfileFiles {
 
 /// Finds the files of a model in a folder that has the predecessor's layout: profile_hardware/hardware_configs, models/FOLDER/configs, and the
 /// sizes of models in models/FOLDER/meta_configs or, beside it, model_configs_yaml. `model` is NAME or FOLDER/NAME, where NAME is what stands
-/// in the files' names between precision and an "_all". Nothing, after a report with the candidates, if there is none or more than one.
+/// in the files' names between precision and an "_all". Nothing, after a report with the candidates, if it is empty, or there is none or more than one.
 std::optional<ProfileFiles> findProfiles(llvm::StringRef folder, llvm::StringRef model, llvm::StringRef precision, Report report);
 
 } // namespace galvatron::hetu

@@ -52,6 +52,9 @@ private:
 
 /// The links of a cluster of equal nodes.
 struct HardwareProfile {
+  struct {
+    std::string reductions, sends, collectives;
+  } paths; ///< the files
   int64_t nodes = 1, ranksPerNode = 1;
   std::map<std::pair<int64_t, bool>, double> allReduceBandwidth; ///< bus bandwidth by ranks, and whether they are neighbours
   std::map<int64_t, double> sendBandwidth;                       ///< between stages, by their number
@@ -83,6 +86,7 @@ struct ForwardTime {
 
 /// Computation of one model at one sequence length.
 struct ComputationProfile {
+  std::string path;                ///< the file
   std::vector<ForwardTime> layers; ///< by layer type
   ForwardTime other;               ///< embedding, head and loss
 };
@@ -107,6 +111,7 @@ struct OtherMemory {
 };
 
 struct MemoryProfile {
+  std::string path;                ///< the file
   std::vector<LayerMemory> layers; ///< by layer type
   OtherMemory whole, first, last;  ///< without a pipeline; on its first stage; on its last
 };
