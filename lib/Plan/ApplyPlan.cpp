@@ -232,7 +232,7 @@ public:
 
 private:
   /// The plan of the pass's options.
-  std::optional<Plan> readOptions(PlanReport report) {
+  std::optional<Plan> readOptions(Report report) {
     if (!plan.empty())
       return readPlanFile(plan, report);
     PlanDegrees degrees;

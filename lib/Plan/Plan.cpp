@@ -55,7 +55,7 @@ std::string galvatron::describeMesh(ArrayRef<int64_t> mesh) {
 // Flags
 //===----------------------------------------------------------------------===//
 
-std::optional<std::vector<int64_t>> galvatron::parseMesh(StringRef text, PlanReport report) {
+std::optional<std::vector<int64_t>> galvatron::parseMesh(StringRef text, Report report) {
   std::vector<int64_t> mesh;
   int64_t ranks = 1;
   SmallVector<StringRef> parts;
@@ -76,7 +76,7 @@ static constexpr StringLiteral scheduleNames[] = {"1f1b", "gpipe"};
 
 StringRef galvatron::stringifySchedule(PlanSchedule schedule) { return scheduleNames[static_cast<int>(schedule)]; }
 
-std::optional<PlanSchedule> galvatron::parseSchedule(StringRef text, PlanReport report) {
+std::optional<PlanSchedule> galvatron::parseSchedule(StringRef text, Report report) {
   for (auto [i, name] : enumerate(scheduleNames))
     if (text == name)
       return static_cast<PlanSchedule>(i);
@@ -97,7 +97,7 @@ static std::string listProducts(ArrayRef<int64_t> axes) {
 }
 
 /// Checks the numbers of ranks, stages and ranks that share a block.
-static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport report) {
+static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, Report report) {
   bool ok = true;
   auto refuse = [&](const Twine &message) {
     report(message);
@@ -118,7 +118,7 @@ static bool checkDegrees(int64_t ranks, const PlanDegrees &degrees, PlanReport r
   return ok;
 }
 
-std::optional<Plan> galvatron::makePlan(const PlanDegrees &degrees, PlanReport report) {
+std::optional<Plan> galvatron::makePlan(const PlanDegrees &degrees, Report report) {
   int64_t inMesh = std::accumulate(degrees.mesh.begin(), degrees.mesh.end(), int64_t(1), std::multiplies<>());
   auto isDegree = [](int64_t degree) { return degree >= 1 && degree <= maxRanks; };
   if (degrees.data && !isDegree(*degrees.data)) {
@@ -188,7 +188,7 @@ static void visitStrategies(const Plan &plan, function_ref<void(const Strategy &
 }
 
 /// Every axis that stages leave has one purpose, and an override splits over axes that the strategy gives it.
-static void checkStrategy(const Plan &plan, unsigned stageAxes, const Strategy &strategy, PlanReport report) {
+static void checkStrategy(const Plan &plan, unsigned stageAxes, const Strategy &strategy, Report report) {
   std::vector<StringRef> purpose(plan.mesh.size());
   std::fill(purpose.begin(), purpose.begin() + stageAxes, "stages");
   const std::pair<StringRef, const PlanAxes *> lists[] = {
@@ -228,7 +228,7 @@ static void checkStrategy(const Plan &plan, unsigned stageAxes, const Strategy &
   }
 }
 
-bool galvatron::checkPlan(const Plan &plan, PlanReport report) {
+bool galvatron::checkPlan(const Plan &plan, Report report) {
   bool ok = true;
   auto refuse = [&](const Twine &message) {
     report(message);
@@ -255,7 +255,7 @@ bool galvatron::checkPlan(const Plan &plan, PlanReport report) {
   return ok;
 }
 
-bool galvatron::checkExecutable(const Plan &plan, PlanReport report) {
+bool galvatron::checkExecutable(const Plan &plan, Report report) {
   bool ok = true;
   auto refuse = [&](const Twine &what, const Twine &instead) {
     report(what + " cannot be executed yet; " + instead + " can");
@@ -303,13 +303,16 @@ const Strategy &galvatron::getBlockStrategy(const Plan &plan, int64_t block) {
   return plan.blocks.back().strategy;
 }
 
-/// A block's strategy as one for what stands beside the blocks, whose ops have other names.
-static Strategy withoutOps(Strategy strategy) {
+Strategy galvatron::getEndStrategy(const Plan &plan, bool isHead) {
+  if (const std::optional<Strategy> &own = isHead ? plan.head : plan.embedding)
+    return *own;
+  Strategy strategy = (isHead ? plan.blocks.back() : plan.blocks.front()).strategy;
   strategy.ops.clear();
+  strategy.recompute = Recompute::None;
   return strategy;
 }
 
-std::optional<Plan> galvatron::resolvePlan(const Plan &plan, const PlannedModel &model, PlanReport report) {
+std::optional<Plan> galvatron::resolvePlan(const Plan &plan, const PlannedModel &model, Report report) {
   bool ok = true;
   auto refuse = [&](const Twine &message) {
     report(message);
@@ -330,10 +333,8 @@ std::optional<Plan> galvatron::resolvePlan(const Plan &plan, const PlannedModel 
     refuse(Twine(plan.stages.count) + " stages need as many blocks; the model has " + Twine(model.blocks));
   else if (!plan.stages.firstBlocks.empty() && plan.stages.firstBlocks.back() >= model.blocks)
     refuse("a stage begins at block " + Twine(plan.stages.firstBlocks.back()) + "; the model has blocks 0 to " + Twine(model.blocks - 1));
-  if (!resolved.embedding)
-    resolved.embedding = withoutOps(resolved.blocks.front().strategy);
-  if (!resolved.head)
-    resolved.head = withoutOps(resolved.blocks.back().strategy);
+  resolved.embedding = getEndStrategy(plan, /*isHead=*/false);
+  resolved.head = getEndStrategy(plan, /*isHead=*/true);
 
   // Where strategies differ, the message says whose does not fit.
   bool isMixed = resolved.blocks.size() > 1 || resolved.embedding->data != resolved.blocks.front().strategy.data ||

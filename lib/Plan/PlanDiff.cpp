@@ -39,22 +39,56 @@ public:
     compare("mesh", describeMesh(first.mesh), describeMesh(second.mesh));
     compare("samples of a step", describe(first.globalBatch), describe(second.globalBatch));
     compare("micro-batches", describe(first.microBatches), describe(second.microBatches));
-    compare("stages", describe(first.stages), describe(second.stages));
+    compare("stages", describeStages(first), describeStages(second));
     compare("schedule", stringifySchedule(first.schedule).str(), stringifySchedule(second.schedule).str());
-    auto blockOf = [](const Plan &plan, bool isLast) { return isLast ? plan.blocks.back().strategy : plan.blocks.front().strategy; };
-    compareStrategies("embedding", first.embedding.value_or(blockOf(first, false)), second.embedding.value_or(blockOf(second, false)));
+    compareStrategies("embedding", getEndStrategy(first, /*isHead=*/false), getEndStrategy(second, /*isHead=*/false));
     compareBlocks();
-    compareStrategies("head", first.head.value_or(blockOf(first, true)), second.head.value_or(blockOf(second, true)));
+    compareStrategies("head", getEndStrategy(first, /*isHead=*/true), getEndStrategy(second, /*isHead=*/true));
     return isDifferent;
   }
 
 private:
   static std::string describe(std::optional<int64_t> number) { return number ? std::to_string(*number) : "any"; }
-  static std::string describe(const PlanStages &stages) {
-    std::string text = std::to_string(stages.count);
-    for (auto [index, block] : enumerate(stages.firstBlocks))
+  static int64_t countBlocks(const Plan &plan) {
+    int64_t count = 0;
+    for (const BlockRun &run : plan.blocks)
+      count += run.count;
+    return count;
+  }
+  /// Where stages begin is said, too, unless their blocks are those that they would have without.
+  static std::string describeStages(const Plan &plan) {
+    std::string text = std::to_string(plan.stages.count);
+    PlanStages even{plan.stages.count, {}};
+    bool isEven = true;
+    for (int64_t block = 0, count = countBlocks(plan); block < count; ++block)
+      isEven &= getStageOfBlock(plan.stages, block, count) == getStageOfBlock(even, block, count);
+    if (isEven && countBlocks(plan))
+      return text;
+    for (auto [index, block] : enumerate(plan.stages.firstBlocks))
       text += (index ? ", " : ", beginning with blocks ") + std::to_string(block);
     return text;
+  }
+  /// "a, b of 2x4".
+  static std::string describeAxes(const Plan &plan, const PlanAxes &axes) {
+    std::string text;
+    for (unsigned axis : axes)
+      text += (text.empty() ? "" : ", ") + getAxisName(axis);
+    return text + " of " + describeMesh(plan.mesh);
+  }
+  /// Of ranks that are counted through, those whose data an axis' ranks share are so far apart: by axis, its size and stride.
+  static std::vector<std::pair<int64_t, int64_t>> getStrides(const Plan &plan, const PlanAxes &axes) {
+    std::vector<std::pair<int64_t, int64_t>> strides;
+    for (unsigned axis : axes) {
+      int64_t stride = 1;
+      for (size_t inner = axis + 1; inner < plan.mesh.size(); ++inner)
+        stride *= plan.mesh[inner];
+      // Neighbouring axes are as one.
+      if (!strides.empty() && strides.back().second == stride * plan.mesh[axis])
+        strides.back() = {strides.back().first * plan.mesh[axis], stride};
+      else
+        strides.emplace_back(plan.mesh[axis], stride);
+    }
+    return strides;
   }
   void compare(const Twine &what, const std::string &one, const std::string &other) {
     if (one == other)
@@ -64,23 +98,23 @@ private:
   }
   void compareStrategies(const Twine &what, const Strategy &one, const Strategy &other) {
     std::string before = describeStrategy(first, one), after = describeStrategy(second, other);
-    // Equal in words, over other axes or with other ops.
-    bool isMeshEqual = first.mesh == second.mesh;
-    if (before == after && isMeshEqual && !(one == other))
-      after += one.ops == other.ops ? ", over other axes" : ", of other ops";
+    // Equal in words, over other ranks or with other ops.
+    if (before == after) {
+      for (auto [axes, name] : {std::pair(&Strategy::data, "data"), {&Strategy::tensor, "tensor"}, {&Strategy::sequence, "sequence"}, {&Strategy::context, "context"},
+                                {&Strategy::expert, "expert"}, {&Strategy::expertTensor, "expert tensor"}})
+        if (getStrides(first, one.*axes) != getStrides(second, other.*axes)) {
+          before += (", " + Twine(name) + " over " + describeAxes(first, one.*axes)).str();
+          after += (", " + Twine(name) + " over " + describeAxes(second, other.*axes)).str();
+        }
+      if (before == after && one.ops != other.ops)
+        after += ", of other ops";
+    }
     compare(what, before, after);
   }
   /// Runs in which neither plan changes its strategy.
   void compareBlocks() {
-    auto countOf = [](const Plan &plan) {
-      int64_t count = 0;
-      for (const BlockRun &run : plan.blocks)
-        count += run.count;
-      return count;
-    };
-    int64_t one = countOf(first), other = countOf(second);
-    if (one && other)
-      compare("blocks", std::to_string(one), std::to_string(other));
+    int64_t one = countBlocks(first), other = countBlocks(second);
+    compare("blocks", one ? std::to_string(one) : "any", other ? std::to_string(other) : "any");
     // A plan of one run without a number is for all that the other has.
     int64_t count = one && other ? std::min(one, other) : std::max<int64_t>({one, other, 1});
     std::vector<int64_t> bounds{0, count};

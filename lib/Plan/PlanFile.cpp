@@ -19,7 +19,7 @@ namespace {
 
 class PlanReader {
 public:
-  explicit PlanReader(PlanReport report) : report(report) {}
+  explicit PlanReader(Report report) : report(report) {}
   std::optional<Plan> read(const json::Value &value);
 
 private:
@@ -38,7 +38,7 @@ private:
   OpOverride readOp(StringRef name, const json::Value &value, const Twine &where);
   void readBlocks(const json::Object &object);
 
-  PlanReport report;
+  Report report;
   Plan plan;
   bool ok = true;
 };
@@ -264,12 +264,12 @@ std::optional<Plan> PlanReader::read(const json::Value &value) {
   return plan;
 }
 
-std::optional<Plan> galvatron::parsePlan(StringRef text, PlanReport report) {
+std::optional<Plan> galvatron::parsePlan(StringRef text, Report report) {
   std::optional<json::Value> value = parseJson(text, "plan", report);
   return value ? PlanReader(report).read(*value) : std::nullopt;
 }
 
-std::optional<Plan> galvatron::readPlanFile(StringRef path, PlanReport report) {
+std::optional<Plan> galvatron::readPlanFile(StringRef path, Report report) {
   std::optional<std::string> text = readTextFile(path, "plan", report);
   if (!text)
     return std::nullopt;

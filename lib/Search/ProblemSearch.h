@@ -27,7 +27,7 @@ public:
   /// How much may be done for a choice of ends.
   enum class Effort {
     Quick, ///< forms and their means alone, which is most of the time all
-    Full   ///< combinations of what may be better on each stage, too
+    Full   ///< what may be better on each stage, one after the other, too
   };
 
   /// Looks for something better than `best` with an end, and sets it. What no assignment with this end is below, which is not below the best
@@ -42,13 +42,17 @@ private:
     std::vector<Relaxation> relaxations; ///< by direction
     std::vector<Route> routes;
     std::vector<std::vector<std::unique_ptr<StageSearch>>> searches; ///< by route and direction, made when needed
+    std::vector<std::unique_ptr<StageSearch>> whole;                 ///< by route, of all directions; made when needed
   };
   double evaluateEnds(const TimeForm &form, const End &end) const;
   const StageSearch &getSearch(size_t stage, size_t route, size_t direction);
+  const StageSearch &getSearch(size_t stage, size_t route);
   size_t &directionOf(size_t form, size_t stage) { return directions[form * problem.getNumStages() + stage]; }
   void prepare();
   /// One more form, of which every assignment's time is known to be at least what it says; its number.
   size_t addForm(TimeForm form);
+  /// Forgets forms from one on.
+  void dropForms(size_t first);
 
   Problem problem;
   std::vector<Relaxation> firstForm; ///< by stage

@@ -22,6 +22,7 @@ struct Inputs {
   TimeMode timeMode = TimeMode::Batch;
   MemoryMode memoryMode = MemoryMode::Static;
   Settings settings;
+  std::map<std::pair<int64_t, bool>, double> bandwidths; ///< instead of those of the profile
 
   Inputs() {
     settings.sequence = 2048;
@@ -31,8 +32,10 @@ struct Inputs {
   CostModel make() const {
     auto links = readHardwareProfile(hardware, 1, 8, failOn);
     auto times = readComputationProfile(computation, timeMode, {settings.sequence}, failOn);
-    auto megabytes = readMemoryProfile(memory, memoryMode, {settings.sequence}, true, failOn);
+    auto megabytes = readMemoryProfile(memory, memoryMode, {settings.sequence}, settings.sequenceParallel, failOn);
     EXPECT_TRUE(links && times && megabytes);
+    for (auto [group, bandwidth] : bandwidths)
+      links->allReduceBandwidth[group] = bandwidth;
     std::optional<CostModel> model = CostModel::make(*links, *times, *megabytes, settings, failOn);
     EXPECT_TRUE(model.has_value());
     return *model;

@@ -71,7 +71,7 @@ TEST(HetuSpace, IsFasterThanThePublishedPlan) {
   published.globalBatch = 16;
   published.stages = {{{20, again}, {12, kept}}};
   published.end = end;
-  PlanCost cost = evaluatePlan(model, published, /*countsMoves=*/false);
+  PlanCost cost = evaluatePlan(model, published);
   EXPECT_NEAR(16 / cost.time, 14.7323393, 1e-7);
   EXPECT_LE(cost.getMemory(0), MemoryBudget::ofGigabytes(36).getUsable());
   EXPECT_GT(found.getThroughput(), 14.7348);
@@ -80,7 +80,7 @@ TEST(HetuSpace, IsFasterThanThePublishedPlan) {
     layers += std::to_string(run.count) + " x " + run.strategy.str() + ", ";
   EXPECT_EQ(layers, "20 x 1-1-8f-c, 10 x 1-1-8f, 2 x 1-2*-4f, ");
   // Its price of the one move: (K-1)/K * rows * S * H * bytes * ms/MB * 1e-7 s; more than what the two layers gain.
-  double priced = model.getMoveTime(1, 2, 16, 1) * 1e-7 * (1 << 20) * 1000;
+  double priced = model.getMoveTime(1, 1, 2, 16, 1) * 1e-7 * (1 << 20) * 1000;
   EXPECT_GT(priced, cost.time - found.result.time * 16);
 }
 
@@ -117,7 +117,7 @@ TEST(HetuSpace, PlansCostWhatThePlainFormulasSay) {
         PlainCosts plain = computePlainCosts(inputs, toPlain(found.plan));
         double time = found.result.time * static_cast<double>(batch);
         EXPECT_NEAR(plain.time, time, 1e-9 * time);
-        PlanCost cost = evaluatePlan(model, found.plan, /*countsMoves=*/false);
+        PlanCost cost = evaluatePlan(model, found.plan);
         EXPECT_NEAR(cost.time, time, 1e-9 * time);
         double usable = static_cast<double>(MemoryBudget::ofGigabytes(gigabytes).getUsable());
         for (size_t stage = 0; stage < plain.memory.size(); ++stage) {
@@ -126,6 +126,36 @@ TEST(HetuSpace, PlansCostWhatThePlainFormulasSay) {
         }
       }
   EXPECT_GT(plans, 140u);
+}
+
+/// Also where moving by way of a larger degree is cheaper, or no moves are counted.
+TEST(HetuSpace, MovesCostWhatTheirEvaluationSays) {
+  for (bool isMegatron : {false, true})
+    for (double ofTwo : {2.335, 0.5, 100.}) {
+      Inputs setup;
+      setup.settings.isCorrected = true;
+      setup.settings.sequenceParallel = isMegatron;
+      setup.settings.layers = 11;
+      if (!isMegatron) {
+        setup.memory = inputs + "/main/tests_fixture/memory_profiling_static.json";
+        setup.computation = inputs + "/main/tests_fixture/computation_profiling_static.json";
+        setup.timeMode = TimeMode::Static;
+        setup.settings.sequence = 4096;
+      }
+      setup.bandwidths = {{{2, true}, ofTwo}, {{4, true}, 646.3}, {{8, true}, 12.67}};
+      CostModel model = setup.make();
+      for (double gigabytes = 7; gigabytes < 14; gigabytes += 0.4) {
+        SCOPED_TRACE(std::to_string(gigabytes) + " GB, " + std::to_string(ofTwo));
+        Found found = find(model, {32}, std::nullopt, gigabytes, SpaceKind::Fixed);
+        if (!found.result.best)
+          continue;
+        double time = evaluatePlan(model, found.plan).time;
+        EXPECT_NEAR(found.result.time * 32, time, 1e-9 * time);
+        Found uniform = find(model, {32}, std::nullopt, gigabytes, SpaceKind::Uniform);
+        if (uniform.result.best && uniform.plan.globalBatch % (uniform.plan.microBatches * uniform.plan.end.data) == 0)
+          EXPECT_LE(found.result.time, uniform.result.time * (1 + 1e-9));
+      }
+    }
 }
 
 /// Where moving between strategies costs, the search counts what the evaluation of its plan counts, and a smaller space has nothing better.
@@ -140,7 +170,7 @@ TEST(HetuSpace, FixedPlansCostWhatTheirEvaluationSays) {
       Found found = find(model, {batch}, std::nullopt, gigabytes, SpaceKind::Fixed);
       if (!found.result.best)
         continue;
-      PlanCost cost = evaluatePlan(model, found.plan, /*countsMoves=*/true);
+      PlanCost cost = evaluatePlan(model, found.plan);
       double time = found.result.time * static_cast<double>(batch);
       EXPECT_NEAR(cost.time, time, 1e-9 * time);
       for (double moves : cost.moves)
@@ -184,7 +214,8 @@ TEST(HetuSpace, NoRandomPlanIsFaster) {
     bool fits = true;
     for (double memory : plain.memory)
       fits &= memory <= MemoryBudget::ofGigabytes(36).getUsable();
-    EXPECT_EQ(fits, evaluation.fits(problem));
+    // A plan of a task with a larger buffer is one of a smaller task, too.
+    EXPECT_TRUE(fits || !evaluation.fits(problem));
     if (!fits)
       continue;
     ++fitting;

@@ -22,7 +22,7 @@ static std::vector<std::string> listRemedies(const Request &request, double exce
   changed.gigabytes = std::ceil(request.gigabytes + excess / 1024);
   for (int i = 0; i < 64 && !fits(changed); ++i)
     changed.gigabytes += std::max(1.0, std::ceil(search::findClosestMiss(changed.getSpace()).excess / 1024));
-  if (fits(changed))
+  if (changed.gigabytes <= mostGigabytes && fits(changed))
     remedies.push_back(formatv("--memory-gb={0:F0}", changed.gigabytes));
 
   changed = request;
@@ -65,7 +65,7 @@ Miss galvatron::findMiss(const Request &request) {
   result.stage = closest.stage;
   result.excess = closest.excess;
   result.plan = space.getPlan(closest.problem, closest.assignment);
-  result.cost = evaluatePlan(*request.model, result.plan, request.kind == SpaceKind::Fixed);
+  result.cost = evaluatePlan(*request.model, result.plan);
   result.remedies = listRemedies(request, closest.excess);
   return result;
 }

@@ -83,6 +83,11 @@ static void printMemory(const Request &request, const PlanCost &cost, raw_ostrea
   }
 }
 
+double Outcome::getGap() const {
+  double gap = (cost.time - getBound()) / cost.time;
+  return gap < 1e-9 ? 0 : gap;
+}
+
 double galvatron::getMostMemory(const PlanCost &cost) {
   double memory = 0;
   for (size_t stage = 0; stage < cost.states.size(); ++stage)
@@ -101,19 +106,18 @@ int64_t galvatron::countDropped(const HetuPlan &plan) {
 }
 
 /// Local batches are rounded down in the predecessor's space: then a step has fewer samples than are counted.
-static void printDropped(const Outcome &outcome, raw_ostream &os) {
+static void printDropped(const Request &request, const Outcome &outcome, raw_ostream &os) {
   const HetuPlan &plan = *outcome.plan;
   if (int64_t dropped = countDropped(plan))
     os << "warning: this plan drops up to " << dropped << " of " << plan.globalBatch << " samples of each step, as Hetu-Galvatron rounds local batches down: "
-       << format("%.5f", static_cast<double>(plan.globalBatch - dropped) / outcome.cost.time) << " samples/s are left (--space=galvatron-fixed drops none)\n";
+       << format("%.5f", static_cast<double>(plan.globalBatch - dropped) / outcome.cost.time) << " samples/s are left"
+       << (request.kind == SpaceKind::Fixed ? "; it is not of galvatron-fixed\n" : " (--space=galvatron-fixed drops none)\n");
 }
 
 static void printProof(const Outcome &outcome, raw_ostream &os) {
-  const search::Result &result = *outcome.result;
-  const search::Statistics &done = result.statistics;
-  double batch = static_cast<double>(outcome.plan->globalBatch);
-  os << "\n" << (result.getGap() == 0 ? "Proven best" : "Not proven") << ": no plan of the space takes less than " << seconds(result.bound * batch)
-     << " for so many samples; gap " << format("%.3g", 100 * result.getGap()) << " %\n";
+  const search::Statistics &done = outcome.result->statistics;
+  os << "\n" << (outcome.getGap() == 0 ? "Proven best" : "Not proven") << ": no plan of the space takes less than " << seconds(outcome.getBound())
+     << " for so many samples; gap " << format("%.3g", 100 * outcome.getGap()) << " %\n";
   row(os, "searched") << done.problems << " tasks in " << seconds(outcome.seconds) << ": " << done.opened << " of " << done.ends
                       << " strategies of embedding and head opened, " << done.nodes << " partial plans\n";
 }
@@ -133,7 +137,7 @@ void galvatron::printText(const Request &request, const Outcome &outcome, raw_os
   printMemory(request, outcome.cost, os);
   if (outcome.result)
     printProof(outcome, os);
-  printDropped(outcome, os);
+  printDropped(request, outcome, os);
   for (const std::string &text : outcome.notes)
     os << "note: " << text << "\n";
 }

@@ -16,6 +16,10 @@ struct Outcome {
   hetu::PlanCost cost;                 ///< of the plan
   std::vector<std::string> notes;      ///< what the cost rests on that was not measured
   std::optional<search::Simulation> simulation; ///< nothing if it would take too long
+  /// Seconds of a step of as many samples that no plan is below; of a search.
+  double getBound() const { return result->bound * static_cast<double>(plan->globalBatch); }
+  /// The part of the time that may be too much; of a search. What rounding makes of 0 is 0.
+  double getGap() const;
 };
 
 /// "data parallel over 4 (ZeRO-2), tensor parallel over 2, recomputed".

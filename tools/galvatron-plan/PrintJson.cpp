@@ -69,9 +69,9 @@ void JsonPrinter::printOutcome(const Outcome &outcome) {
   json.attribute("throughput_samples_per_s", getRate(outcome));
   json.attribute("time_s", outcome.cost.time);
   json.attribute("simulated_time_s", outcome.simulation ? json::Value(outcome.simulation->time) : json::Value(nullptr));
-  if (const std::optional<search::Result> &result = outcome.result) {
-    json.attribute("lower_bound_s", result->bound * static_cast<double>(plan.globalBatch));
-    json.attribute("gap", result->getGap());
+  if (outcome.result) {
+    json.attribute("lower_bound_s", outcome.getBound());
+    json.attribute("gap", outcome.getGap());
   }
   json.attributeArray("memory_mb_per_stage", [&] {
     for (size_t stage = 0; stage < plan.stages.size(); ++stage)

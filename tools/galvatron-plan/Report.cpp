@@ -108,7 +108,7 @@ void Page::printHead() {
     figure(seconds(outcome.simulation->time), "a step, simulated");
   figure(formatv("{0:F1} GB", memory / 1024).str(), "on the fullest GPU");
   if (outcome.result)
-    figure(formatv("{0:F2} %", 100 * outcome.result->getGap()).str(), outcome.result->getGap() == 0 ? "gap: proven best of its space" : "may be gained by a better plan");
+    figure(formatv("{0:F2} %", 100 * outcome.getGap()).str(), outcome.getGap() == 0 ? "gap: proven best of its space" : "may be gained by a better plan");
   os << "</div>\n";
   if (excess > 0)
     os << formatv("<p><b>It does not fit: {0:F1} GB too much.</b></p>\n", excess / 1024);

@@ -110,8 +110,8 @@ void RequestMaker::readSpace() {
     request.gigabytes = 0;
   else if (!options.memoryGigabytes.getNumOccurrences())
     fail("--memory-gb says how much memory each GPU has");
-  else if (!(request.gigabytes > 0 && request.gigabytes <= 1 << 20))
-    fail("--memory-gb: wanted more than 0 and at most " + Twine(1 << 20));
+  else if (!(request.gigabytes > 0 && request.gigabytes <= mostGigabytes))
+    fail("--memory-gb: wanted more than 0 and at most " + Twine(mostGigabytes));
   if (options.timeLimit.getNumOccurrences() && !(options.timeLimit >= 0))
     fail("--time-limit: wanted seconds, at least 0");
 }
@@ -151,6 +151,8 @@ void RequestMaker::readProfiles() {
   PlanSchedule order = choose<PlanSchedule>(options.schedule, {{"1f1b", PlanSchedule::OneFOneB}, {"gpipe", PlanSchedule::GPipe}});
   TimeMode timeMode = choose<TimeMode>(options.timeMode, {{"batch", TimeMode::Batch}, {"static", TimeMode::Static}, {"sequence", TimeMode::Sequence}});
   MemoryMode memoryMode = choose<MemoryMode>(options.memoryMode, {{"static", MemoryMode::Static}, {"sequence", MemoryMode::Sequence}});
+  if (memoryMode == MemoryMode::Sequence && !options.sequenceParallel)
+    fail("--memory-mode=sequence needs what was measured with sequence parallelism, not --sequence-parallel=false");
   if (!ok)
     return;
   int64_t ranks = options.nodes * options.ranksPerNode;

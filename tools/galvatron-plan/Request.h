@@ -39,6 +39,9 @@ struct Options {
   opt<bool> noPipeline, noTensor, noSequence, noData, noCheckpoint, noZero3, noEndTensor, noEndSequence;
 };
 
+/// More memory than any device has; sums of so much are exact.
+inline constexpr int mostGigabytes = 1 << 20;
+
 /// A search that can be made.
 struct Request {
   std::string name; ///< of the model

@@ -87,7 +87,7 @@ static Outcome run(const Request &request, const Options &options) {
   outcome.seconds = since(start);
   if (outcome.result->best) {
     outcome.plan = space.getPlan(outcome.result->problem, *outcome.result->best);
-    outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
+    outcome.cost = evaluatePlan(*request.model, *outcome.plan);
   }
   return outcome;
 }
@@ -108,7 +108,7 @@ static Outcome evaluate(const Request &request, const Plan &plan, StringRef name
   Outcome outcome;
   outcome.plan = fromPlan(plan, *request.model, [&](const Twine &message) { report(name + ": " + message); });
   if (outcome.plan)
-    outcome.cost = evaluatePlan(*request.model, *outcome.plan, request.kind == SpaceKind::Fixed);
+    outcome.cost = evaluatePlan(*request.model, *outcome.plan);
   return outcome;
 }
 

@@ -80,9 +80,9 @@ struct Plan {
   std::optional<int64_t> microBatches; ///< pieces of a step; nothing: getDefaultMicroBatches
   PlanStages stages;
   PlanSchedule schedule = PlanSchedule::OneFOneB;
-  std::optional<Strategy> embedding; ///< of what comes before the blocks; nothing: as the first block, without its ops
+  std::optional<Strategy> embedding; ///< of what comes before the blocks; nothing: as the first block (getEndStrategy)
   std::vector<BlockRun> blocks;      ///< by position in the chain
-  std::optional<Strategy> head;      ///< of what comes after the blocks; nothing: as the last block, without its ops
+  std::optional<Strategy> head;      ///< of what comes after the blocks; nothing: as the last block (getEndStrategy)
   std::string file;                  ///< that it was read from, for messages; empty: none
 
   int64_t getRanks() const;
@@ -105,9 +105,6 @@ std::string describeBlocks(int64_t first, int64_t count);
 /// "2x2x3": sizes of a mesh. "1" for one rank.
 std::string describeMesh(llvm::ArrayRef<int64_t> mesh);
 
-/// Takes what is wrong with a plan: one sentence without a full stop, with the numbers and what would work.
-using PlanReport = Report;
-
 /// What flags say of a plan: data parallelism takes the ranks that the pipeline and tensor parallelism leave.
 struct PlanDegrees {
   std::optional<int64_t> ranks; ///< nothing: as many as the mesh has, or as the degrees make
@@ -120,17 +117,17 @@ struct PlanDegrees {
 };
 
 /// The plan that gives every block the same strategy; nothing, after reports, if there is none.
-std::optional<Plan> makePlan(const PlanDegrees &degrees, PlanReport report);
+std::optional<Plan> makePlan(const PlanDegrees &degrees, Report report);
 
 /// "2x2x3" as sizes; nothing, after a report, if the text is no mesh.
-std::optional<std::vector<int64_t>> parseMesh(llvm::StringRef text, PlanReport report);
+std::optional<std::vector<int64_t>> parseMesh(llvm::StringRef text, Report report);
 
 /// "1f1b" or "gpipe"; nothing, after a report, if the text is neither.
-std::optional<PlanSchedule> parseSchedule(llvm::StringRef text, PlanReport report);
+std::optional<PlanSchedule> parseSchedule(llvm::StringRef text, Report report);
 llvm::StringRef stringifySchedule(PlanSchedule schedule);
 
 /// Whether a plan makes sense for some model. Reports all that is wrong.
-bool checkPlan(const Plan &plan, PlanReport report);
+bool checkPlan(const Plan &plan, Report report);
 
 /// What a plan must fit.
 struct PlannedModel {
@@ -140,10 +137,10 @@ struct PlannedModel {
 
 /// The same plan with all that it leaves open decided for a model: counts, micro-batches, embedding and head. Nothing, after
 /// reports, if the plan does not fit the model.
-std::optional<Plan> resolvePlan(const Plan &plan, const PlannedModel &model, PlanReport report);
+std::optional<Plan> resolvePlan(const Plan &plan, const PlannedModel &model, Report report);
 
 /// Whether the compiler can execute the plan, which is checked. Reports all that it cannot, with block and key.
-bool checkExecutable(const Plan &plan, PlanReport report);
+bool checkExecutable(const Plan &plan, Report report);
 
 /// The smallest number of micro-batches that is at least the number of stages and divides the rows of each rank; all rows if
 /// there are fewer. `rows` is what the micro-batches divide.
@@ -154,6 +151,10 @@ int64_t getStageOfBlock(const PlanStages &stages, int64_t block, int64_t blocks)
 
 /// The strategy of a block of a resolved plan.
 const Strategy &getBlockStrategy(const Plan &plan, int64_t block);
+
+/// The strategy of what comes before the blocks or, `isHead`, after them: that of the block beside it, where the plan has none, but without what
+/// blocks alone have: ops, and what they compute again.
+Strategy getEndStrategy(const Plan &plan, bool isHead);
 
 } // namespace galvatron
 

@@ -16,10 +16,10 @@ namespace galvatron {
 inline constexpr int64_t planVersion = 1;
 
 /// The plan that `text` says, checked (checkPlan); nothing, after reports, if it says none. Any bytes may be given.
-std::optional<Plan> parsePlan(llvm::StringRef text, PlanReport report);
+std::optional<Plan> parsePlan(llvm::StringRef text, Report report);
 
 /// The plan in the file at `path`. What is reported begins with the path.
-std::optional<Plan> readPlanFile(llvm::StringRef path, PlanReport report);
+std::optional<Plan> readPlanFile(llvm::StringRef path, Report report);
 
 /// Writes what parsePlan reads as the same plan.
 void printPlan(const Plan &plan, llvm::raw_ostream &os);

@@ -47,19 +47,21 @@ std::optional<CostModel> CostModel::make(HardwareProfile hardware, ComputationPr
     need(hardware.allToAllTime.count(group), hardware.paths.collectives, "\"all2all_size_" + Twine(group) + "_...MB_time\"");
   }
   int64_t mostShare = std::min(ranks, settings.mostShare);
-  auto needDegrees = [&](const MegabytesByDegree &degrees, const Twine &key) {
-    for (int64_t share = 1; share <= mostShare; share *= 2)
+  auto needDegrees = [&](const MegabytesByDegree &degrees, const Twine &key, int64_t most) {
+    for (int64_t share = 1; share <= most; share *= 2)
       if (!degrees.count(share)) {
-        report("'" + memory.path + "': " + key + ": \"" + Twine(share) + "\" is missing, which degrees up to " + Twine(mostShare) + " need");
+        report("'" + memory.path + "': " + key + ": \"" + Twine(share) + "\" is missing, which degrees up to " + Twine(most) + " need");
         ok = false;
         return;
       }
   };
   for (const LayerMemory &layer : memory.layers)
-    needDegrees(layer.activation, "\"tp_activation_per_bsz_dict\"");
+    needDegrees(layer.activation, "\"tp_activation_per_bsz_dict\"", mostShare);
   for (auto [key, other] : {std::pair("other_memory_pp_off", &memory.whole), {"other_memory_pp_on_first", &memory.first}, {"other_memory_pp_on_last", &memory.last}}) {
-    needDegrees(other->states, "\"" + Twine(key) + "...\": \"model_states\"");
-    needDegrees(other->activation, "\"" + Twine(key) + "...\": \"activation\"");
+    // Of the ranks of a pipeline, half are on a stage at most.
+    int64_t most = other == &memory.whole ? mostShare : std::min(mostShare, ranks / 2);
+    needDegrees(other->states, "\"" + Twine(key) + "...\": \"model_states\"", most);
+    needDegrees(other->activation, "\"" + Twine(key) + "...\": \"activation\"", most);
   }
   // A line through times that fall, say, is below zero where there is little to compute.
   double least = 1 / static_cast<double>(std::min(ranks, settings.mostShare));
@@ -224,8 +226,8 @@ EndCost CostModel::getEndCost(const LayerStrategy &s, int64_t globalBatch, int64
   auto addTo = [&](size_t stage, const OtherMemory &other, int64_t inFlight, int64_t gathers) {
     double volume = other.states.at(s.tensor) / 4 * half;
     double exchange = s.tensor > 1 ? static_cast<double>(gathers) * 0.5 * hardware.allReduceTime.at(s.tensor).lookup(getMessageMegabytes(local)) : 0;
-    // In volumes that a ring moves; the predecessor has less.
-    double gather = !isZero3 ? 0 : settings.isCorrected ? 1 : 0.5, reduce = settings.isCorrected ? 2 : 0.5;
+    // In volumes that a ring moves once. Both gathers are together what a layer's one is; the predecessor reduces a quarter of what a layer does.
+    double gather = isZero3 ? 0.5 : 0, reduce = settings.isCorrected ? 2 : 0.5;
     for (bool isSync : {false, true}) {
       double gathered = beside(volume * perMegabyte * gather, forward);
       double reduced = beside(volume * perMegabyte * (gather + (isSync ? reduce : 0)), 2 * forward);
@@ -247,13 +249,21 @@ EndCost CostModel::getEndCost(const LayerStrategy &s, int64_t globalBatch, int64
 // Steps
 //===----------------------------------------------------------------------===//
 
-double CostModel::getMoveTime(int64_t pipeline, int64_t share, int64_t globalBatch, int64_t microBatches) const {
-  if (share == 1)
+double CostModel::getMoveTime(int64_t pipeline, int64_t from, int64_t to, int64_t globalBatch, int64_t microBatches) const {
+  if (from == to)
     return 0;
-  double k = static_cast<double>(share), bytes = settings.mixedPrecision ? 2 : 4;
-  double rows = static_cast<double>(globalBatch) / static_cast<double>(microBatches) / (static_cast<double>(getRanks()) / static_cast<double>(pipeline) / k);
-  double megabytes = rows * static_cast<double>(settings.sequence * settings.hidden) * bytes / bytesOfMegabyte;
-  return (k - 1) / k * megabytes * getReductionTime(share, /*areNeighbours=*/true) / 1000;
+  int64_t ranks = getRanks() / pipeline;
+  auto timeOf = [&](int64_t share) {
+    double k = static_cast<double>(share), bytes = settings.mixedPrecision ? 2 : 4;
+    double rows = static_cast<double>(globalBatch) / static_cast<double>(microBatches) / (static_cast<double>(ranks) / k);
+    double megabytes = rows * static_cast<double>(settings.sequence * settings.hidden) * bytes / bytesOfMegabyte;
+    return (k - 1) / k * megabytes * getReductionTime(share, /*areNeighbours=*/true) / 1000;
+  };
+  int64_t larger = std::max(from, to);
+  double least = timeOf(larger);
+  for (int64_t by = 2 * larger; by <= std::min(ranks, settings.mostShare); by *= 2)
+    least = std::min(least, 2 * timeOf(by)); // there and back
+  return least;
 }
 
 int64_t CostModel::getBufferMegabytes(int64_t pipeline, int64_t largestShare, int64_t globalBatch, int64_t microBatches) const {

@@ -11,10 +11,20 @@ using namespace llvm;
 using namespace galvatron;
 using namespace galvatron::hetu;
 
-PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsMoves) {
+void HetuPlan::sizeBuffer() {
+  hasBuffer = end.tensor > 1;
+  largestShare = end.getShare();
+  for (const std::vector<LayerRun> &runs : stages)
+    for (const LayerRun &run : runs) {
+      hasBuffer |= run.strategy.tensor > 1;
+      largestShare = std::max(largestShare, run.strategy.getShare());
+    }
+}
+
+PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan) {
   // How many micro-batches a stage keeps is the plan's own schedule's.
   if (plan.order != model.getSettings().order)
-    return evaluatePlan(model.withOrder(plan.order), plan, countsMoves);
+    return evaluatePlan(model.withOrder(plan.order), plan);
   size_t count = plan.stages.size();
   PlanCost cost;
   for (std::vector<double> *list : {&cost.layers, &cost.layersWithSync, &cost.moves, &cost.states, &cost.activation})
@@ -30,8 +40,8 @@ PlanCost hetu::evaluatePlan(const CostModel &model, const HetuPlan &plan, bool c
       cost.layersWithSync[stage] += layers * layer.timeWithSync;
       cost.states[stage] += layers * layer.states;
       cost.activation[stage] += layers * layer.activation[stage];
-      if (int64_t share = run.strategy.getShare(); countsMoves && before && before->getShare() != share)
-        cost.moves[stage] += model.getMoveTime(run.strategy.pipeline, std::max(share, before->getShare()), plan.globalBatch, plan.microBatches);
+      if (before && model.hasMoves())
+        cost.moves[stage] += model.getMoveTime(run.strategy.pipeline, before->getShare(), run.strategy.getShare(), plan.globalBatch, plan.microBatches);
       before = &run.strategy;
     }
   }
@@ -232,11 +242,10 @@ std::optional<HetuPlan> Converter::convert() {
   result.microBatches = *plan.microBatches;
   result.order = plan.schedule;
   result.stages.resize(static_cast<size_t>(plan.stages.count));
-  int64_t layer = 0, largest = 1;
+  int64_t layer = 0;
   for (const BlockRun &run : plan.blocks) {
     int64_t count = run.count ? run.count : layers;
     LayerStrategy strategy = toLayer(run.strategy, describeBlocks(layer, count));
-    largest = std::max(largest, strategy.getShare());
     for (int64_t i = 0; i < count; ++i, ++layer) {
       std::vector<LayerRun> &runs = result.stages[static_cast<size_t>(getStageOfBlock(plan.stages, layer, layers))];
       if (i > 0 && !runs.empty())
@@ -245,24 +254,15 @@ std::optional<HetuPlan> Converter::convert() {
         runs.push_back({1, strategy});
     }
   }
-  Strategy first = plan.embedding.value_or(plan.blocks.front().strategy), last = plan.head.value_or(plan.blocks.back().strategy);
-  if (!plan.embedding)
-    first.recompute = Recompute::None;
-  if (!plan.head)
-    last.recompute = Recompute::None;
-  result.end = toLayer(first, "embedding");
-  LayerStrategy head = toLayer(last, "head");
+  result.end = toLayer(getEndStrategy(plan, /*isHead=*/false), "embedding");
+  LayerStrategy head = toLayer(getEndStrategy(plan, /*isHead=*/true), "head");
   if (head.str() != result.end.str() || head.sharding != result.end.sharding)
     refuse("embedding and head have strategies of their own; the model has a formula for one of both");
   if (result.end.checkpoint)
     refuse("embedding and head compute again what they need, for which the model has no formula");
-  // A task of tensor parallelism has a buffer; its bound is at least so large that some strategy has a row for each rank.
-  result.hasBuffer = result.end.tensor > 1 || any_of(result.stages, [](const auto &runs) {
-    return any_of(runs, [](const LayerRun &run) { return run.strategy.tensor > 1; });
-  });
-  result.largestShare = std::max(largest, result.end.getShare());
   if (!ok)
     return std::nullopt;
+  result.sizeBuffer();
   return result;
 }
 

@@ -143,8 +143,9 @@ std::optional<ForwardTime> ComputationReader::read(StringRef type, StringRef seq
   }
   switch (mode) {
   case TimeMode::Static: {
-    // The first one, whatever it is of: so its own reader takes it.
-    std::optional<double> each = file.getNumber(found.front()->key, 0, /*isAbove=*/false);
+    // The first one that says what it is of, whatever that is: so its own reader takes it.
+    auto first = llvm::find_if(found, [&](const Measured *time) { return StringRef(time->key).starts_with("layertype_" + type.str() + "_"); });
+    std::optional<double> each = file.getNumber((first == found.end() ? found.front() : *first)->key, 0, /*isAbove=*/false);
     return each ? std::optional(ForwardTime{*each, 0}) : std::nullopt;
   }
   case TimeMode::Batch:

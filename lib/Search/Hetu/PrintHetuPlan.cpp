@@ -83,7 +83,9 @@ Degrees Printer::convert(const Strategy &strategy, const Twine &who) {
   degrees.isZero3 = strategy.zero == 3;
   if (strategy.zero == 1)
     refuse(who + ": \"zero\": 1, for which Hetu-Galvatron has no name");
-  // Without data parallelism it has no type of that, and writes the default.
+  // Its default is of ranks that split rows; others have all of their state.
+  if (strategy.zero == 2 && degrees.data == 1)
+    refuse(who + ": \"zero\": 2 of ranks that split no rows, for which Hetu-Galvatron has no name");
   if (strategy.zero == 3 || degrees.data == 1)
     return degrees;
   if (defaultZero.value_or(strategy.zero) != strategy.zero)
@@ -105,12 +107,7 @@ bool Printer::print(raw_ostream &os) {
     refuse("the plan leaves " + Twine(plan.globalBatch ? "\"micro_batches\"" : "\"global_batch\"") + " open, which Hetu-Galvatron needs");
   if (!ok)
     return false;
-  Strategy first = plan.embedding.value_or(plan.blocks.front().strategy), last = plan.head.value_or(plan.blocks.back().strategy);
-  for (Strategy *end : {&first, &last})
-    if (!(end == &first ? plan.embedding : plan.head)) { // as the blocks beside it, but for what blocks alone have
-      end->ops.clear();
-      end->recompute = Recompute::None;
-    }
+  Strategy first = getEndStrategy(plan, /*isHead=*/false), last = getEndStrategy(plan, /*isHead=*/true);
   if (!(first == last))
     refuse("embedding and head have strategies of their own; Hetu-Galvatron has one for both");
   Degrees ends = convert(first, "embedding");

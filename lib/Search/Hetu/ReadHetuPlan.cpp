@@ -114,10 +114,12 @@ StringRef Reader::getName(StringRef key, ArrayRef<StringRef> known) {
 
 /// "galvatron_config_llama-7b_2nodes_8gpus_per_node_40GB_bf16.json" is of 16 ranks.
 int64_t Reader::getWorldSize(std::optional<int64_t> given) {
-  if (given)
-    return *given;
-  if (object.get("world_size"))
-    return getInteger("world_size", 0, 1, maxRanks);
+  if (object.get("world_size")) {
+    int64_t said = getInteger("world_size", 0, 1, maxRanks);
+    if (given && *given != said)
+      refuse("\"world_size\" is " + Twine(said) + "; wanted a plan for " + Twine(*given) + " ranks");
+    return said;
+  }
   StringRef file = sys::path::filename(name);
   auto numberBefore = [&](StringRef what) {
     StringRef before = file.take_front(file.contains(what) ? file.find(what) : 0);
@@ -126,9 +128,12 @@ int64_t Reader::getWorldSize(std::optional<int64_t> given) {
     return number;
   };
   int64_t nodes = numberBefore("nodes_"), each = numberBefore("gpus_per_node");
-  if (nodes >= 1 && each >= 1 && nodes <= maxRanks && each <= maxRanks && nodes * each <= maxRanks)
-    return nodes * each;
-  refuse("it does not say for how many ranks it is, nor does its name: --world-size does");
+  bool isNamed = nodes >= 1 && each >= 1 && nodes <= maxRanks && each <= maxRanks && nodes * each <= maxRanks;
+  if (isNamed && given && nodes * each != *given)
+    warn(name + ": by its name a plan for " + Twine(nodes * each) + " ranks; it is taken for one of " + Twine(*given));
+  if (isNamed || given)
+    return given.value_or(nodes * each);
+  refuse("\"world_size\" is missing, and its name does not say for how many ranks it is");
   return 1;
 }
 
@@ -155,6 +160,9 @@ void Reader::readLayers() {
   ends.shared = getInteger("vtp", 1, 1, maxRanks);
   ends.isSequence = getInteger("vsp", 0, 0, 1);
   ends.context = getInteger("vcp", 1, 1, maxRanks);
+  // Ranks that share nothing are not far apart either.
+  for (Layer &layer : layers)
+    layer.isConsecutive |= layer.shared == 1;
   // Its search writes one of them, its training reads the other.
   ends.isZero3 = getInteger("embed_sdp", 0, 0, 1) | getInteger("vocab_sdp", 0, 0, 1);
 }
@@ -223,8 +231,9 @@ Strategy Reader::toStrategy(const Layer &layer) const {
   strategy.data = layer.isConsecutive ? axesBetween(both, inStage) : axesBetween(1, inStage / both);
   strategy.expert = axesBetween(inStage / layer.expert, inStage);
   strategy.expertTensor = axesBetween(1, layer.expertTensor);
-  bool hasReplicas = inStage / (layer.isSequence ? 1 : layer.shared) > 1;
-  strategy.zero = !hasReplicas ? 0 : layer.isZero3 ? 3 : isDefaultReplicated ? 0 : 2;
+  // The default is of ranks that split rows: others that have the same weights keep all of their state.
+  bool hasReplicas = inStage / (layer.isSequence ? 1 : layer.shared) > 1, splitsRows = inStage > layer.shared * layer.context;
+  strategy.zero = !hasReplicas ? 0 : layer.isZero3 ? 3 : isDefaultReplicated || !splitsRows ? 0 : 2;
   strategy.recompute = layer.isCheckpoint ? Recompute::Block : Recompute::None;
   return strategy;
 }

@@ -71,7 +71,8 @@ void Space::addTasks(int64_t globalBatch, int64_t microBatches, int64_t pipeline
     }
     for (const LayerStrategy &layer : layers) {
       task.only = layer;
-      tasks.push_back(task);
+      if (!listEnds(task).empty())
+        tasks.push_back(task);
     }
   };
   // Its tasks of tensor parallelism alone have plans that those of both have, too.
@@ -130,11 +131,10 @@ std::vector<LayerStrategy> Space::listLayers(const Task &task) const {
 std::vector<LayerStrategy> Space::listEnds(const Task &task) const {
   std::vector<LayerStrategy> list;
   for (LayerStrategy s : listStrategies(task)) {
-    bool isForced = task.only.has_value();
-    if (s.checkpoint && !isForced)
+    if (s.checkpoint && !task.only)
       continue;
     s.checkpoint = false;
-    if (isForced || ((limits.endTensor || s.tensor == 1) && (limits.endSequence || s.sequence == 1)))
+    if ((limits.endTensor || s.tensor == 1) && (limits.endSequence || s.sequence == 1))
       list.push_back(s);
   }
   return list;
@@ -144,17 +144,14 @@ std::vector<LayerStrategy> Space::listEnds(const Task &task) const {
 // Problems
 //===----------------------------------------------------------------------===//
 
-/// Seconds of moving what is between two layers, by the logarithms of how many ranks share each, at the scale of the bytes that move.
+/// Seconds of moving what is between two layers, by the logarithms of how many ranks share each.
 std::vector<std::vector<double>> Space::getMoves(const Task &task) const {
-  if (kind != SpaceKind::Fixed || !model.getSettings().sequenceParallel)
-    return {};
-  std::vector<double> byShare; // by the logarithm of the larger one
-  for (int64_t share = 1; share <= task.largestShare; share *= 2)
-    byShare.push_back(model.getMoveTime(task.pipeline, share, task.globalBatch, task.microBatches));
-  std::vector<std::vector<double>> moves(byShare.size(), std::vector<double>(byShare.size()));
-  for (size_t from = 0; from < moves.size(); ++from)
-    for (size_t to = 0; to < moves.size(); ++to)
-      moves[from][to] = from == to ? 0 : byShare[std::max(from, to)];
+  std::vector<std::vector<double>> moves;
+  for (int64_t from = 1; from <= task.largestShare && model.hasMoves(); from *= 2) {
+    std::vector<double> &row = moves.emplace_back();
+    for (int64_t to = 1; to <= task.largestShare; to *= 2)
+      row.push_back(model.getMoveTime(task.pipeline, from, to, task.globalBatch, task.microBatches));
+  }
   return moves;
 }
 
@@ -231,8 +228,6 @@ HetuPlan Space::getPlan(size_t index, const search::Assignment &assignment) cons
   HetuPlan plan;
   plan.globalBatch = task.globalBatch;
   plan.microBatches = task.microBatches;
-  plan.largestShare = task.largestShare;
-  plan.hasBuffer = !task.isSequenceOnly;
   plan.order = model.getSettings().order;
   plan.end = listEnds(task)[assignment.end];
   std::vector<LayerStrategy> layers = listLayers(task);
@@ -247,5 +242,6 @@ HetuPlan Space::getPlan(size_t index, const search::Assignment &assignment) cons
     if (!isOrdered)
       llvm::sort(runs, [&](const LayerRun &a, const LayerRun &b) { return rank(a) < rank(b); });
   }
+  plan.sizeBuffer();
   return plan;
 }

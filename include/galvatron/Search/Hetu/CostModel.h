@@ -43,7 +43,7 @@ struct Settings {
   PlanSchedule order = PlanSchedule::OneFOneB;
   int64_t mostShare = mostMeasuredShare; ///< ranks that share a layer at most: profiles need no more
   bool isCorrected = false;        ///< not its figures where they look unintended: ranks that share a sequence alone reduce gradients; embedding
-                                   ///< and head reduce and gather as many bytes as layers of their size would
+                                   ///< and head reduce as many bytes as layers of their size would; moving between strategies takes time
 };
 
 /// What the time of layers for a micro-batch is made of, without the reduction of gradients; s.
@@ -87,8 +87,11 @@ public:
 
   LayerCost getLayerCost(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
   EndCost getEndCost(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
-  /// Seconds of moving what one layer hands to the next between ranks that share layers by different degrees, of which `share` is the larger.
-  double getMoveTime(int64_t pipeline, int64_t share, int64_t globalBatch, int64_t microBatches) const;
+  /// Whether moving between layers that different numbers of ranks share takes time: in the corrected model, with Megatron's sequence parallelism.
+  bool hasMoves() const { return settings.isCorrected && settings.sequenceParallel; }
+  /// Seconds of moving what one layer hands to the next between ranks that share layers by different degrees, at the scale of the bytes that move:
+  /// those of the larger degree; or, where that is less, by way of a larger one still.
+  double getMoveTime(int64_t pipeline, int64_t from, int64_t to, int64_t globalBatch, int64_t microBatches) const;
   /// What the time of a strategy rests on that was not measured, a sentence; nothing if all was.
   std::optional<std::string> describeInterpolation(const LayerStrategy &strategy, int64_t globalBatch, int64_t microBatches) const;
   /// How much longer computing and communicating take while a rank does both.

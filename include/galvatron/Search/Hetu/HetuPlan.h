@@ -23,6 +23,8 @@ struct HetuPlan {
   PlanSchedule order = PlanSchedule::OneFOneB;
   int64_t largestShare = 1;    ///< for how many ranks that share a layer the buffer of gathers is made
   bool hasBuffer = true;       ///< whether there is one: not in tasks without tensor parallelism
+  /// Makes it that of the smallest task which the plan is in.
+  void sizeBuffer();
 };
 
 /// What a plan costs; a number for each stage, in s of a micro-batch and MB.
@@ -38,8 +40,8 @@ struct PlanCost {
   double getMemory(size_t stage) const { return states[stage] + activation[stage] + endMemory[stage] + static_cast<double>(buffer); }
 };
 
-/// Adds up what a plan costs. It moves between layers where `countsMoves`.
-PlanCost evaluatePlan(const CostModel &model, const HetuPlan &plan, bool countsMoves);
+/// Adds up what a plan costs.
+PlanCost evaluatePlan(const CostModel &model, const HetuPlan &plan);
 
 /// A step of the plan, as its stages go: what it takes where they wait for each other, messages are on their way while stages compute, and
 /// gradients are reduced beside the last backward. Nothing if that has too many parts to be looked at.
