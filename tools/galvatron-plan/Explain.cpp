@@ -98,6 +98,7 @@ Alternative findAlternative(const Request &request, const Outcome &best, SearchF
     return result;
   }
   result.rate = getRate(outcome);
+  result.gap = outcome.getGap();
   result.memory = getMostMemory(outcome.cost);
   result.microBatches = outcome.plan->microBatches;
   result.stages = static_cast<int64_t>(outcome.plan->stages.size());
@@ -146,7 +147,8 @@ void galvatron::printText(const Explanation &explanation, raw_ostream &os) {
   auto begin = [&](const Alternative &alternative, unsigned width) -> bool {
     os << "  " << left_justify(alternative.name, width);
     if (alternative.rate)
-      os << formatv("{0,12:F5} samples/s  {1,7:F2} %", *alternative.rate, 100 * (*alternative.rate / explanation.rate - 1));
+      os << formatv("{0,12:F5} samples/s  {1,7:F2} %", *alternative.rate, 100 * (*alternative.rate / explanation.rate - 1))
+         << (alternative.gap > 0 ? formatv("  (stopped; gap {0:F1} %)", 100 * alternative.gap).str() : "");
     else if (!alternative.exists)
       os << "no such plan\n";
     else if (alternative.excess > 0)
@@ -155,11 +157,11 @@ void galvatron::printText(const Explanation &explanation, raw_ostream &os) {
       os << "not searched to its end\n";
     return alternative.rate.has_value();
   };
-  os << "\nThe best plan of each kind, beside the best of all, and what it loses by:\n";
+  os << "\nThe best plan of each kind, beside the best of all, and what takes more of a sample's time, in % of the best plan's:\n";
   for (const Alternative &kind : explanation.kinds)
     if (begin(kind, 30))
       os << formatv("  {0,7:F2} GB", kind.memory / 1024) << (kind.loss.empty() ? "" : "  " + kind.loss) << "\n";
-  os << "\nWith other memory:\n";
+  os << "\nWith other memory of each GPU:\n";
   for (const Alternative &other : explanation.memory)
     if (begin(other, 30))
       os << "\n";

@@ -5,6 +5,7 @@
 #include "galvatron/Plan/PlanFile.h"
 #include "galvatron/Search/Hetu/PlanJson.h"
 #include "galvatron/Support/JsonFile.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace llvm;
 using namespace galvatron;
@@ -68,8 +69,6 @@ bool galvatron::checkFlags(const Options &options, Report report) {
              &options.pipelineDegree, &options.tensorDegree, &options.contextDegree, &options.expertDegree, &options.expertTensorDegree, &options.vocabularyDegree,
              &options.vocabularyContext, &options.isConsecutive, &options.usesZero3, &options.checkpoints, &options.usesUlysses, &options.vocabularyZero3})
       refuse(*option, "is for --evaluate without a plan file");
-  if (options.evaluate && !options.files.empty())
-    refuse(options.dataType, "is of plans that are searched; the plan file says how state is kept");
   for (const cl::opt<std::string> *option : {&options.output, &options.report})
     if (*option == "-")
       refuse(*option, "-: what is found goes to stdout; this needs a file");
@@ -98,6 +97,11 @@ std::optional<Plan> galvatron::readGivenPlan(const Options &options, const Reque
     refuse(options.microBatches, Twine(*plan->microBatches));
   if (options.schedule.getNumOccurrences() && plan->schedule != request.model->getSettings().order)
     refuse(options.schedule, stringifySchedule(plan->schedule));
+  // What splits rows and is not ZeRO-3 is all of one type in a search.
+  int64_t wanted = request.limits.sharding == StateSharding::Zero2 ? 2 : 0;
+  if (options.dataType.getNumOccurrences() &&
+      any_of(plan->blocks, [&](const BlockRun &run) { return !run.strategy.data.empty() && run.strategy.zero != 3 && run.strategy.zero != wanted; }))
+    refuse(options.dataType, "otherwise of some layers");
   if (!ok)
     return std::nullopt;
   if (!plan->globalBatch && request.batches.size() == 1)

@@ -15,7 +15,7 @@ using namespace galvatron::hetu;
 static bool fits(const Request &request) { return search::findClosestMiss(request.getSpace()).excess <= 0; }
 
 /// Changes, one at a time, with which a plan fits; each was tried.
-static std::vector<std::string> listRemedies(const Request &request, double excess) {
+static std::vector<std::string> listRemedies(const Request &request, double excess, function_ref<std::optional<Request>(int64_t)> withNodes) {
   std::vector<std::string> remedies;
   // A fifth of what there is above 20 GB is not to be used.
   Request changed = request;
@@ -24,6 +24,12 @@ static std::vector<std::string> listRemedies(const Request &request, double exce
     changed.gigabytes += std::max(1.0, std::ceil(search::findClosestMiss(changed.getSpace()).excess / 1024));
   if (changed.gigabytes <= mostGigabytes && fits(changed))
     remedies.push_back(formatv("--memory-gb={0:F0}", changed.gigabytes));
+
+  for (int64_t nodes = 2 * request.nodes; nodes <= 64 * request.nodes; nodes *= 2)
+    if (std::optional<Request> more = withNodes(nodes); more && fits(*more)) {
+      remedies.push_back("--nodes=" + std::to_string(nodes));
+      break;
+    }
 
   changed = request;
   int64_t least = request.microBatches.value_or(1);
@@ -55,7 +61,7 @@ static std::vector<std::string> listRemedies(const Request &request, double exce
   return remedies;
 }
 
-Miss galvatron::findMiss(const Request &request) {
+Miss galvatron::findMiss(const Request &request, function_ref<std::optional<Request>(int64_t)> withNodes) {
   Miss result;
   Space space = request.getSpace();
   result.hasPlans = space.size() > 0;
@@ -66,7 +72,7 @@ Miss galvatron::findMiss(const Request &request) {
   result.excess = closest.excess;
   result.plan = space.getPlan(closest.problem, closest.assignment);
   result.cost = evaluatePlan(*request.model, result.plan);
-  result.remedies = listRemedies(request, closest.excess);
+  result.remedies = listRemedies(request, closest.excess, withNodes);
   return result;
 }
 

@@ -44,6 +44,7 @@ struct Alternative {
   double excess = 0;           ///< MB by which the closest plan misses, where none fits
   std::optional<double> rate;  ///< samples of a second; nothing if nothing fits, or was found in time
   double memory = 0;           ///< MB of the fullest GPU
+  double gap = 0;              ///< above 0 if the search was stopped: a better plan may be there
   int64_t microBatches = 1, stages = 1;
   std::string loss;            ///< what takes more of a sample's time than in the best plan: "gathering weights 0.3 %"
 };
@@ -69,7 +70,8 @@ struct Miss {
   hetu::PlanCost cost;        ///< of it
   std::vector<std::string> remedies; ///< changes, each of which was tried and fits
 };
-Miss findMiss(const Request &request);
+/// `withNodes` makes the same request for another number of nodes; nothing if there are no links for it.
+Miss findMiss(const Request &request, llvm::function_ref<std::optional<Request>(int64_t nodes)> withNodes);
 
 /// One screen: the plan, its time and memory, the proof.
 void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream &os);

@@ -80,6 +80,9 @@ void JsonPrinter::printOutcome(const Outcome &outcome) {
   json.attribute("too_much_mb", std::max(0., request.getExcess(getMostMemory(outcome.cost))));
   printStrategies(plan);
   json.attribute("dropped_samples", countDropped(plan));
+  json.attribute("trained_samples_per_s", static_cast<double>(plan.globalBatch - countDropped(plan)) / outcome.cost.time);
+  json.attribute("global_batch", plan.globalBatch);
+  json.attribute("micro_batches", plan.microBatches);
   attributeStrings("notes", outcome.notes);
   printPlans(plan);
 }
@@ -118,6 +121,7 @@ void JsonPrinter::printAlternatives(StringRef key, StringRef valueKey, ArrayRef<
           return;
         json.attribute("throughput_samples_per_s", *alternative.rate);
         json.attribute("beside_best", *alternative.rate / rate - 1);
+        json.attribute("gap", alternative.gap);
         json.attribute("memory_mb", alternative.memory);
         json.attribute("micro_batches", alternative.microBatches);
         json.attribute("stages", alternative.stages);
@@ -128,6 +132,12 @@ void JsonPrinter::printAlternatives(StringRef key, StringRef valueKey, ArrayRef<
 
 void JsonPrinter::print(const Outcome &outcome, const Explanation *explanation, const Miss *miss) {
   json.object([&] {
+    json.attribute("model", json::isUTF8(request.name) ? request.name : json::fixUTF8(request.name));
+    json.attribute("nodes", request.nodes);
+    json.attribute("gpus_per_node", request.ranksPerNode);
+    if (request.gigabytes > 0)
+      json.attribute("memory_gb", request.gigabytes);
+    json.attribute("space", getSpaceName(request.kind));
     if (outcome.plan)
       printOutcome(outcome);
     else

@@ -5,6 +5,7 @@
 #include "galvatron/Plan/PlanDiff.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
@@ -37,7 +38,7 @@ p { margin: 4px 0 12px; max-width: 72ch; } .soft { color: var(--soft); font-size
   td, th { padding-right: 8px; } .word { display: none; } .figures { gap: 12px 24px; } .figures b { font-size: 1.3rem; } h2 { margin-top: 32px; } } .thin .bar { height: 9px; } .thin svg { height: 9px !important; } .thin { line-height: 1; }
 .key { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 8px 0; font-size: .85rem; } .key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; } td, th { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; } td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
-.scroll { overflow-x: auto; } svg { display: block; width: 100%; } .time svg { height: 26px; } .front { min-width: 460px; max-width: 720px; }
+.axis { display: flex; justify-content: space-between; font-size: .75rem; color: var(--soft); } .scroll { overflow-x: auto; } svg { display: block; width: 100%; } .time svg { height: 26px; } .front { min-width: 460px; max-width: 720px; }
 .front text { font: 13px system-ui, sans-serif; fill: var(--soft); } code { font-size: .9em; white-space: nowrap; } dl { margin: 0; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; border-left: 3px solid var(--line); padding-left: 12px; }
 )";
@@ -58,7 +59,7 @@ public:
   Page(const Request &request, const Outcome &outcome, raw_ostream &os)
       : request(request), outcome(outcome), plan(toPlan(*outcome.plan)), cost(outcome.cost), os(os), count(outcome.plan->stages.size()) {}
 
-  void print(const Beside &beside);
+  void print(const Beside &beside, const Explanation *explanation);
 
 private:
   void printHead();
@@ -70,6 +71,7 @@ private:
   void printMemory();
   void printCurve(ArrayRef<Alternative> points, StringRef unit, double marked);
   void printComparison(const Beside &beside);
+  void printKinds(const Explanation &explanation);
   void printKey(std::initializer_list<std::pair<StringRef, StringRef>> entries) {
     os << "<div class=key>";
     for (auto [color, name] : entries)
@@ -98,9 +100,12 @@ private:
 void Page::printHead() {
   const Settings &settings = request.model->getSettings();
   double samples = static_cast<double>(outcome.plan->globalBatch), memory = getMostMemory(cost), excess = request.getExcess(memory);
-  os << "<h1>" << escape(request.name) << " on " << request.nodes << " × " << request.ranksPerNode << " GPUs</h1>\n<p class=soft>" << settings.layers << " layers, "
+  os << "<h1>" << escape(request.name) << " on " << request.nodes << " × " << request.ranksPerNode << " GPUs";
+  if (request.gigabytes > 0)
+    os << " of " << format("%g", request.gigabytes) << " GB";
+  os << "</h1>\n<p class=soft>" << settings.layers << " layers, "
      << settings.sequence << " tokens, " << outcome.plan->globalBatch << " samples a step in " << outcome.plan->microBatches << " micro-batch"
-     << (outcome.plan->microBatches == 1 ? "" : "es") << "</p>\n<div class=figures>";
+     << (outcome.plan->microBatches == 1 ? "" : "es") << ", space " << getSpaceName(request.kind) << "</p>\n<div class=figures>";
   auto figure = [&](const Twine &value, StringRef name) { os << "<div><b>" << value << "</b>" << name << "</div>"; };
   figure(formatv("{0:F3}", getRate(outcome)).str(), "samples a second");
   figure(seconds(cost.time), "a step, by the formula");
@@ -217,7 +222,7 @@ void Page::printPlan() {
       size += run.count;
     os << "<div class=bar style='flex:" << size << "'>";
     std::string layers = (size > 1 ? "layers " + std::to_string(layer) + "–" : "layer ") + std::to_string(layer + size - 1);
-    printCell({"stage", count > 1 ? std::to_string(stage) + ": " + layers : layers, std::to_string(stage)}, 1);
+    printCell({"stage", count > 1 ? std::to_string(stage) + ": " + std::to_string(layer) + (size > 1 ? "–" + std::to_string(layer + size - 1) : "") : layers, std::to_string(stage)}, 1);
     os << "</div>";
     layer += size;
   }
@@ -240,8 +245,12 @@ void Page::printTimeline() {
   const search::Simulation &simulation = *outcome.simulation;
   using Kind = search::Simulation::Kind;
   os << "<h2>The step, simulated</h2>\n<p>" << seconds(simulation.time) << ", " << formatv("{0:F1}", 100 * simulation.getBubble()) << " % of which stages do not compute. The formula says "
-     << seconds(cost.time) << formatv(" ({0}{1:F1} %)", cost.time > simulation.time ? "+" : "", 100 * (cost.time / simulation.time - 1)) << ": it " << (count > 1 ? "takes the first or the last stage for the slowest one, hides the others' waiting behind it, and " : "")
-     << "lets reductions of all layers begin with the last backward.</p>\n<div class=time>";
+     << seconds(cost.time) << formatv(" ({0}{1:F1} %)", cost.time > simulation.time ? "+" : "", 100 * (cost.time / simulation.time - 1)) << ": it ";
+  if (cost.time > simulation.time)
+    os << "hides reductions of gradients behind computing alone, not behind what GPUs that share layers exchange";
+  else
+    os << (count > 1 ? "takes the first or the last stage for the slowest one, hides the others' waiting behind it, and " : "") << "lets reductions of all layers begin with the last backward";
+  os << ".</p>\n<div class=time>";
   std::map<std::pair<size_t, bool>, std::vector<const search::Simulation::Span *>> lanes; // by stage, and whether it communicates
   for (const search::Simulation::Span &span : simulation.spans)
     lanes[{span.stage, span.kind != Kind::Forward && span.kind != Kind::Backward}].push_back(&span);
@@ -250,7 +259,7 @@ void Page::printTimeline() {
     printLane(spans);
     os << "</div></div>\n";
   }
-  os << "</div>";
+  os << "<div class=row><span></span><div class=axis><span>0</span><span>" << seconds(simulation.time / 2) << "</span><span>" << seconds(simulation.time) << "</span></div></div></div>";
   printKey({{"forward", "forward"}, {"backward", "backward"}, {"mixed", "both, too short to be told apart (paler: waiting in between)"}, {"send", "sends"}, {"reduce", "reduces gradients"}});
 }
 
@@ -336,6 +345,10 @@ void Page::printCurve(ArrayRef<Alternative> all, StringRef unit, double marked) 
     os << "<p>Nothing fits there but this.</p>\n";
     return;
   }
+  // The plan of the page, which may not be one of these.
+  double own = getRate(outcome);
+  least = std::min(least, own);
+  most = std::max(most, own);
   double low = points.front()->value, high = points.back()->value, margin = std::max(0.1 * (most - least), 1e-3 * most), below = least - margin, above = most + margin;
   auto x = [&](double value) { return 60 + 560 * (value - low) / (high - low); };
   auto y = [&](double rate) { return 240 - 220 * (rate - below) / (above - below); };
@@ -350,8 +363,8 @@ void Page::printCurve(ArrayRef<Alternative> all, StringRef unit, double marked) 
     os << formatv("{0:F1},{1:F1} ", x(point->value), y(*point->rate));
   os << "'/>";
   for (const Alternative *point : points)
-    os << formatv("<circle cx={0:F1} cy={1:F1} r={2} fill='var(--{3})'><title>{4:F1} {5}: {6:F3} samples/s</title></circle>", x(point->value), y(*point->rate), point->value == marked ? 6 : points.size() > 100 ? 1.5 : 3.5,
-                  point->value == marked ? "limit" : "data", point->value, unit, *point->rate);
+    os << formatv("<circle cx={0:F1} cy={1:F1} r={2} fill='var(--data)'><title>{3:F1} {4}: {5:F3} samples/s</title></circle>", x(point->value), y(*point->rate), points.size() > 100 ? 1.5 : 3.5, point->value, unit, *point->rate);
+  os << formatv("<circle cx={0:F1} cy={1:F1} r=6 fill='var(--limit)'><title>{2:F1} {3}: {4:F3} samples/s</title></circle>", x(std::clamp(marked, low, high)), y(own), marked, unit, own);
   os << "<text x=60 y=14>samples/s</text><text x=620 y=280 text-anchor=end>" << unit << "; this plan is red</text></svg></div>\n";
 }
 
@@ -373,7 +386,22 @@ void Page::printComparison(const Beside &beside) {
   os << "<pre>" << escape(text) << "</pre>\n";
 }
 
-void Page::print(const Beside &beside) {
+/// The best plan of each kind, and what it loses by.
+void Page::printKinds(const Explanation &explanation) {
+  os << "<h2>Other kinds of plans</h2>\n<p>The best plan of each kind, and what takes more of a sample's time than in this plan, in % of this plan's.</p>\n<div class=scroll><table><tr><th>kind</th><th>samples a second</th>"
+     << "<th>memory</th><th>takes more time</th></tr>\n";
+  for (const Alternative &kind : explanation.kinds) {
+    os << "<tr><td>" << kind.name << "</td>";
+    if (kind.rate)
+      os << formatv("<td class=n>{0:F3} ({1}{2:F2} %)</td><td class=n>{3:F1} GB</td>", *kind.rate, *kind.rate > explanation.rate ? "+" : "", 100 * (*kind.rate / explanation.rate - 1), kind.memory / 1024);
+    else
+      os << "<td>" << (!kind.exists ? "no such plan" : kind.excess > 0 ? formatv("{0:F1} GB too much", kind.excess / 1024).str() : "not searched to its end") << "</td><td></td>";
+    os << "<td>" << kind.loss << "</td></tr>\n";
+  }
+  os << "</table></div>\n";
+}
+
+void Page::print(const Beside &beside, const Explanation *explanation) {
   os << "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'><title>" << escape(request.name) << ": plan</title>\n<style>" << style
      << "</style>\n<main>\n";
   printHead();
@@ -381,13 +409,16 @@ void Page::print(const Beside &beside) {
   printTimeline();
   printMemory();
   if (!beside.memory.empty()) {
-    os << "<h2>Time over memory</h2>\n<p>The best plan within each amount of memory; each of them is proven. Above 20 GB a fifth is the allocator's, hence the fall there.</p>\n";
+    bool hasStep = beside.memory.front().value <= 20 && beside.memory.back().value > 20;
+    os << "<h2>Time over memory</h2>\n<p>The best plan within each amount of memory." << (hasStep ? " Above 20 GB a fifth is the allocator's, hence the fall there." : "") << "</p>\n";
     printCurve(beside.memory, "GB of a GPU", request.gigabytes);
   }
   if (!beside.batches.empty()) {
     os << "<h2>Batches</h2>\n<p>The best plan of each batch of the range.</p>\n";
     printCurve(beside.batches, "samples a step", static_cast<double>(outcome.plan->globalBatch));
   }
+  if (explanation)
+    printKinds(*explanation);
   if (beside.other)
     printComparison(beside);
   if (!request.derived.empty() || !outcome.notes.empty())
@@ -400,6 +431,6 @@ void Page::print(const Beside &beside) {
 
 } // namespace
 
-void galvatron::printReport(const Request &request, const Outcome &outcome, const Beside &beside, raw_ostream &os) {
-  Page(request, outcome, os).print(beside);
+void galvatron::printReport(const Request &request, const Outcome &outcome, const Beside &beside, const Explanation *explanation, raw_ostream &os) {
+  Page(request, outcome, os).print(beside, explanation);
 }

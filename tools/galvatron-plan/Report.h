@@ -16,7 +16,7 @@ struct Beside {
 };
 
 /// One page of HTML that needs nothing else.
-void printReport(const Request &request, const Outcome &outcome, const Beside &beside, llvm::raw_ostream &os);
+void printReport(const Request &request, const Outcome &outcome, const Beside &beside, const Explanation *explanation, llvm::raw_ostream &os);
 
 } // namespace galvatron
 

@@ -28,7 +28,7 @@ private:
     report(message);
     ok = false;
   }
-  template <typename T> T choose(const cl::opt<std::string> &option, std::initializer_list<std::pair<StringRef, T>> names);
+  template <typename T> T choose(const cl::opt<std::string> &option, ArrayRef<std::pair<StringLiteral, T>> names);
   void checkRange(const cl::opt<int64_t> &option, int64_t least, int64_t most);
   void readBatches();
   void readSpace();
@@ -40,7 +40,7 @@ private:
   Request request;
 };
 
-template <typename T> T RequestMaker::choose(const cl::opt<std::string> &option, std::initializer_list<std::pair<StringRef, T>> names) {
+template <typename T> T RequestMaker::choose(const cl::opt<std::string> &option, ArrayRef<std::pair<StringLiteral, T>> names) {
   std::string known;
   for (auto [name, value] : names) {
     if (option == name)
@@ -48,7 +48,7 @@ template <typename T> T RequestMaker::choose(const cl::opt<std::string> &option,
     known += (known.empty() ? "" : ", ") + name.str();
   }
   fail("--" + option.ArgStr + "=" + option + ": wanted one of " + known);
-  return names.begin()->second;
+  return names.front().second;
 }
 
 void RequestMaker::checkRange(const cl::opt<int64_t> &option, int64_t least, int64_t most) {
@@ -71,7 +71,7 @@ void RequestMaker::readBatches() {
   if (!isRange)
     last = first;
   if (first < 1 || last < first || last > mostSamples || by < 1)
-    return fail("--global-batch=" + text + ": wanted 1 to " + Twine(mostSamples) + " samples, in rising order");
+    return fail("--global-batch=" + text + ": wanted 1 to " + Twine(mostSamples) + " samples, in rising order, by steps of at least 1");
   if ((last - first) / by >= mostBatches)
     return fail("--global-batch=" + text + ": " + Twine((last - first) / by + 1) + " batches are more than " + Twine(mostBatches));
   for (int64_t batch = first; batch <= last; batch += by)
@@ -88,7 +88,7 @@ void RequestMaker::readBatches() {
 }
 
 void RequestMaker::readSpace() {
-  request.kind = choose<SpaceKind>(options.space, {{"galvatron", SpaceKind::Published}, {"galvatron-fixed", SpaceKind::Fixed}, {"uniform", SpaceKind::Uniform}});
+  request.kind = choose<SpaceKind>(options.space, spaces);
   StrategyLimits &limits = request.limits;
   limits.sharding = choose<StateSharding>(options.dataType, {{"zero2", StateSharding::Zero2}, {"ddp", StateSharding::Replicated}});
   limits.mostTensor = options.mostTensor;
@@ -137,7 +137,7 @@ void RequestMaker::readProfiles() {
     if (option->getNumOccurrences())
       *size = *option;
     else if (!*size)
-      fail("--" + option->ArgStr + " is missing: no configuration " + (isNamed ? "of '" + options.model + "'" : Twine("is given that")) + " says it");
+      fail("--" + option->ArgStr + " is missing: " + (isNamed ? "neither '" + files.configurations[0] + "' nor '" + files.configurations[1] + "' says it" : Twine("no configuration is given that says it")));
     if (*size && (**size < 1 || **size > (option == &options.hidden ? mostHidden : int64_t(mostLayers))))
       fail("--" + option->ArgStr + ": " + Twine(**size) + " is no size of a model");
   }
@@ -195,6 +195,10 @@ std::optional<Request> RequestMaker::make() {
 }
 
 } // namespace
+
+StringRef galvatron::getSpaceName(SpaceKind kind) {
+  return llvm::find_if(spaces, [&](const auto &space) { return space.second == kind; })->first;
+}
 
 double Request::getExcess(double megabytes) const {
   if (gigabytes <= 0)

@@ -61,6 +61,11 @@ struct Request {
   }
 };
 
+/// The spaces by their names.
+inline constexpr std::pair<llvm::StringLiteral, hetu::SpaceKind> spaces[] = {
+    {"galvatron", hetu::SpaceKind::Published}, {"galvatron-fixed", hetu::SpaceKind::Fixed}, {"uniform", hetu::SpaceKind::Uniform}};
+llvm::StringRef getSpaceName(hetu::SpaceKind kind);
+
 /// Checks the command line and reads the profiles. Nothing, after reports, if something is wrong. Batch and memory are not asked for where a plan
 /// is evaluated that says its batch.
 std::optional<Request> makeRequest(const Options &options, Report report);

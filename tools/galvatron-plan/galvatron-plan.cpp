@@ -140,7 +140,7 @@ static int diff(const Options &options) {
 }
 
 /// Writes the page of --report; the exit status.
-static int writeReport(const Request &request, const Outcome &outcome, const Options &options, bool isCompared, SearchFn search) {
+static int writeReport(const Request &request, const Outcome &outcome, const Explanation *explanation, const Options &options, bool isCompared, SearchFn search) {
   Beside beside;
   if (isCompared) {
     const std::string &path = options.files.front();
@@ -157,22 +157,29 @@ static int writeReport(const Request &request, const Outcome &outcome, const Opt
     std::vector<double> parts;
     for (int i = -8; i <= 12; ++i)
       parts.push_back(1 + i / 16.0);
-    beside.memory = findBestOfMemory(request, outcome, parts, search);
+    // A plan that is given may be of a batch that no flag says.
+    Request same = request;
+    if (same.batches.empty())
+      same.batches = {outcome.plan->globalBatch};
+    beside.memory = findBestOfMemory(same, outcome, parts, search);
   }
   if (request.batches.size() > 1)
     beside.batches = findBestOfBatches(request, outcome, search);
   auto write = [&](raw_ostream &os) {
-    printReport(request, outcome, beside, os);
+    printReport(request, outcome, beside, explanation, os);
     return success();
   };
   return failed(writeOutput(options.report, write, [](const Twine &message) { fail(message); }));
 }
 
 /// No plan: says why.
-static int printNone(const Request &request, const Outcome &outcome, const Options &options) {
+static int printNone(const Request &request, const Outcome &outcome, Options &options) {
   std::optional<Miss> miss;
   if (!outcome.result->isStopped)
-    miss = findMiss(request);
+    miss = findMiss(request, [&](int64_t nodes) {
+      options.nodes = nodes;
+      return makeRequest(options, [](const Twine &) {});
+    });
   if (options.json)
     printJson(request, outcome, nullptr, miss ? &*miss : nullptr, outs());
   outs().flush();
@@ -245,7 +252,7 @@ int main(int argc, char **argv) {
     if (explanation)
       printText(*explanation, outs());
   }
-  if (options.report.getNumOccurrences() && writeReport(*request, outcome, options, isCompared, search))
+  if (options.report.getNumOccurrences() && writeReport(*request, outcome, explanation ? &*explanation : nullptr, options, isCompared, search))
     return 1;
   if (!given && writePlan(toPlan(*outcome.plan), options))
     return 1;

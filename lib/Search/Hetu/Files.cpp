@@ -86,11 +86,14 @@ void Finder::addSizes(const Model &model, ProfileFiles &files) {
   StringRef name = model.name;
   name = name.take_front(name.find("_seqlen"));
   auto ignore = [](const Twine &) {};
-  if (std::string path = join(yaml, name + ".yaml"); sys::fs::exists(path))
-    if (std::optional<std::string> text = readTextFile(path, "configuration", ignore))
+  auto &[ofYaml, ofJson] = files.configurations;
+  ofYaml = join(yaml, name + ".yaml");
+  ofJson = join(join(base, "models"), model.folder + "/meta_configs/" + name + ".json");
+  if (sys::fs::exists(ofYaml))
+    if (std::optional<std::string> text = readTextFile(ofYaml, "configuration", ignore))
       numbers = readYaml(*text);
-  if (std::string path = join(join(base, "models"), model.folder + "/meta_configs/" + name + ".json"); sys::fs::exists(path))
-    if (std::optional<json::Value> value = readJsonFile(path, "configuration", ignore))
+  if (sys::fs::exists(ofJson))
+    if (std::optional<json::Value> value = readJsonFile(ofJson, "configuration", ignore))
       if (const json::Object *object = value->getAsObject())
         for (const auto &entry : *object)
           if (std::optional<int64_t> number = entry.second.getAsInteger())

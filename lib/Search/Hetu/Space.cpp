@@ -71,8 +71,7 @@ void Space::addTasks(int64_t globalBatch, int64_t microBatches, int64_t pipeline
     }
     for (const LayerStrategy &layer : layers) {
       task.only = layer;
-      if (!listEnds(task).empty())
-        tasks.push_back(task);
+      tasks.push_back(task);
     }
   };
   // Its tasks of tensor parallelism alone have plans that those of both have, too.
@@ -134,7 +133,8 @@ std::vector<LayerStrategy> Space::listEnds(const Task &task) const {
     if (s.checkpoint && !task.only)
       continue;
     s.checkpoint = false;
-    if ((limits.endTensor || s.tensor == 1) && (limits.endSequence || s.sequence == 1))
+    // Those of a uniform plan are as the layers are, whatever else is said of them: so the predecessor has it.
+    if (task.only || ((limits.endTensor || s.tensor == 1) && (limits.endSequence || s.sequence == 1)))
       list.push_back(s);
   }
   return list;

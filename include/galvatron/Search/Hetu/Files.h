@@ -16,6 +16,7 @@ struct ProfileFiles {
   std::string computation, memory; ///< files
   std::string hardware;            ///< a folder
   std::optional<int64_t> layers, hidden;
+  std::string configurations[2];   ///< files that may say them
 };
 
 /// Finds the files of a model in a folder that has the predecessor's layout: profile_hardware/hardware_configs, models/FOLDER/configs, and the
