@@ -38,7 +38,8 @@ size_t ParetoSet::add(ArrayRef<double> point) {
         continue;
       unused.push_back(box.slots[i]);
       // The last one takes its place.
-      std::copy(box.points.end() - static_cast<ptrdiff_t>(numCoordinates), box.points.end(), box.points.begin() + static_cast<ptrdiff_t>(i * numCoordinates));
+      for (size_t coordinate = 0; coordinate < numCoordinates; ++coordinate)
+        box.points[i * numCoordinates + coordinate] = box.points[box.points.size() - numCoordinates + coordinate];
       box.points.resize(box.points.size() - numCoordinates);
       box.slots[i] = box.slots.back();
       box.slots.pop_back();

@@ -33,7 +33,7 @@ bool EndSearch::improve(std::vector<StageChoice> &choices, std::vector<double> &
           changed.time += count * (after.time - before.time);
           changed.sync += count * (after.sync - before.sync);
           changed.chosen[place].count -= blocks;
-          auto same = llvm::find_if(changed.chosen, [&, run = from.run, index = index](const ChosenRun &run2) { return run2.run == run && run2.choice == index; });
+          auto same = llvm::find_if(changed.chosen, [&, run = from.run, index = index](const ChosenRun &chosen) { return chosen.run == run && chosen.choice == index; });
           if (same != changed.chosen.end())
             same->count += blocks;
           else

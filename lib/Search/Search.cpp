@@ -76,6 +76,7 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
       double bound = solve(candidate, effort);
       if (effort == ProblemSearch::Effort::Full) {
         result.bound = std::min(result.bound, bound); // where it ended early, what it came to
+        result.isStopped |= !isRuledOut(bound, best.time);
         continue;
       }
       ++result.statistics.opened;
@@ -83,7 +84,6 @@ Result search::findBest(const ProblemSet &problems, const Options &options) {
         hard.push_back({bound, candidate.problem, candidate.end});
     }
   }
-  result.isStopped |= options.shouldStop();
   result.best = std::move(best.best);
   result.problem = best.problem;
   result.time = best.time;

@@ -150,6 +150,105 @@ private:
   Problem problem;
 };
 
+/// A pipeline whose stages are in balance: what a form says less of one stage it says more of another, and memory is short everywhere. Its order
+/// of blocks is free.
+Problem makePipeline(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  auto below = [&](uint64_t n) { return random() % n; };
+  auto number = [&](double most) { return most * static_cast<double>(random() >> 11) / 9007199254740992.0; };
+  Problem problem;
+  constexpr size_t numStages = 3;
+  std::vector<Choice> &choices = problem.kinds.emplace_back();
+  for (size_t i = 0, count = 5 + below(3); i < count; ++i) {
+    double time = 1 + number(9), sync = number(12);
+    Choice &choice = choices.emplace_back();
+    for (size_t stage = 0; stage < numStages; ++stage)
+      choice.stages.push_back({time, sync, (16 - time - 0.5 * sync + number(2)) * static_cast<double>(numStages - stage)});
+  }
+  for (size_t stage = 0; stage < numStages; ++stage) {
+    int64_t count = 4 + static_cast<int64_t>(below(4));
+    problem.stages.push_back({{0, count}});
+    problem.capacity.push_back(static_cast<double>(count) * (6 + number(6)) * static_cast<double>(numStages - stage));
+  }
+  problem.ends.push_back({std::vector<double>(numStages, 0), std::vector<double>(numStages, 0)});
+  double microBatches = static_cast<double>(1 + below(8));
+  for (size_t slowest = 0; slowest < numStages; ++slowest)
+    for (size_t exposed = 0; exposed <= numStages; ++exposed) {
+      TimeForm &form = problem.forms.emplace_back();
+      form.blocks.assign(numStages, 1);
+      form.blocks[slowest] = microBatches;
+      form.moves = form.ends = form.blocks;
+      form.sync.assign(numStages, 0);
+      if (exposed == numStages)
+        continue;
+      form.sync[exposed] = 1;
+      for (size_t before = 0; before < exposed; ++before)
+        form.blocks[before] -= 1; // hides it
+    }
+  return problem;
+}
+
+/// The best time of such a pipeline: all numbers of blocks of each choice on each stage, of which what is worse in every form is left out.
+class StageByStage {
+public:
+  using Says = std::vector<double>; // by form
+
+  static double getBest(const Problem &problem) {
+    std::vector<Says> all{Says()};
+    for (const TimeForm &form : problem.forms)
+      all.front().push_back(form.constant);
+    for (size_t stage = 0; stage < problem.getNumStages(); ++stage) {
+      std::vector<Says> own, next;
+      choose(problem, stage, 0, problem.stages[stage].front().count, Cost(), own);
+      keepBest(own);
+      for (const Says &before : all)
+        for (const Says &here : own) {
+          next.push_back(before);
+          for (size_t form = 0; form < here.size(); ++form)
+            next.back()[form] += here[form];
+        }
+      keepBest(next);
+      all = std::move(next);
+    }
+    double best = infinity;
+    for (const Says &says : all)
+      best = std::min(best, *std::max_element(says.begin(), says.end()));
+    return best;
+  }
+
+private:
+  static void choose(const Problem &problem, size_t stage, size_t choice, int64_t left, Cost sum, std::vector<Says> &found) {
+    if (sum.memory > problem.capacity[stage])
+      return;
+    if (choice == problem.kinds.front().size()) {
+      if (left)
+        return;
+      Says &says = found.emplace_back();
+      for (const TimeForm &form : problem.forms)
+        says.push_back(form.blocks[stage] * sum.time + form.sync[stage] * sum.sync);
+      return;
+    }
+    const Cost &own = problem.kinds.front()[choice].stages[stage];
+    for (int64_t count = 0; count <= left; ++count) {
+      double blocks = static_cast<double>(count);
+      choose(problem, stage, choice + 1, left - count, {sum.time + blocks * own.time, sum.sync + blocks * own.sync, sum.memory + blocks * own.memory}, found);
+    }
+  }
+  static void keepBest(std::vector<Says> &all) {
+    llvm::sort(all);
+    std::vector<Says> kept;
+    for (const Says &says : all)
+      if (llvm::none_of(kept, [&](const Says &other) {
+            for (size_t form = 0; form < says.size(); ++form)
+              if (other[form] > says[form])
+                return false;
+            return true;
+          }))
+        kept.push_back(says);
+    all = std::move(kept);
+  }
+};
+
 /// GALVATRON_SEARCH_SEED and GALVATRON_SEARCH_COUNT choose others.
 uint64_t getNumber(const char *name, uint64_t otherwise) {
   const char *text = std::getenv(name);
@@ -192,4 +291,50 @@ TEST(Search, FindsWhatTryingAllFinds) {
   }
   EXPECT_GT(fitting * 2, count);
   EXPECT_GT(several * 4, count);
+}
+
+/// Several stages in balance, so that what means of forms say does not settle it; and a search that is stopped somewhere says what is true.
+TEST(Search, BalancesStagesAndStopsAnywhere) {
+  uint64_t first = getNumber("GALVATRON_SEARCH_SEED", 1), count = getNumber("GALVATRON_SEARCH_COUNT", 500);
+  size_t fitting = 0, stopped = 0, open = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    OneProblem problems(makePipeline(seed));
+    Problem problem = problems.make(0);
+    double best = StageByStage::getBest(problem), tolerance = 1e-10 * std::fabs(best);
+    size_t asked = 0;
+    Options options;
+    auto ask = [&] {
+      ++asked;
+      return false;
+    };
+    options.shouldStop = ask;
+    Result whole = findBest(problems, options);
+    ASSERT_EQ(whole.best.has_value(), best != infinity);
+    EXPECT_FALSE(whole.isStopped);
+    if (!whole.best)
+      continue;
+    ++fitting;
+    ASSERT_NEAR(whole.time, best, tolerance);
+    EXPECT_EQ(whole.getGap(), 0);
+    std::mt19937_64 random(seed);
+    for (int i = 0; i < 4; ++i) {
+      size_t left = random() % (asked + 1);
+      auto stop = [&] { return left == 0 || --left == 0; };
+      options.shouldStop = stop;
+      Result part = findBest(problems, options);
+      stopped += part.isStopped;
+      open += part.getGap() > 0;
+      ASSERT_TRUE(part.best.has_value());
+      EXPECT_LE(part.bound, best + tolerance);
+      EXPECT_GE(part.time, best - tolerance);
+      EXPECT_TRUE(part.isStopped || part.getGap() == 0);
+      Evaluation evaluation = evaluate(problem, *part.best);
+      EXPECT_NEAR(evaluation.time, part.time, tolerance);
+      EXPECT_TRUE(evaluation.fits(problem));
+    }
+  }
+  EXPECT_GT(fitting * 2, count);
+  EXPECT_GT(stopped, fitting / 4);
+  EXPECT_GT(open, fitting / 4);
 }

@@ -78,7 +78,7 @@ void printText(const Request &request, const Outcome &outcome, llvm::raw_ostream
 void printText(const Explanation &explanation, llvm::raw_ostream &os);
 /// By how much the closest plan misses, where, what takes the space there; and what would fit.
 void printText(const Request &request, const Miss &miss, llvm::raw_ostream &os);
-/// All of it as JSON; what there is not is left out.
+/// All of it as JSON. Without a plan its figures are null; other things that there are not are left out.
 void printJson(const Request &request, const Outcome &outcome, const Explanation *explanation, const Miss *miss, llvm::raw_ostream &os);
 
 } // namespace galvatron

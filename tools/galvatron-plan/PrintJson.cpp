@@ -141,7 +141,7 @@ void JsonPrinter::print(const Outcome &outcome, const Explanation *explanation, 
     if (outcome.plan)
       printOutcome(outcome);
     else
-      for (StringRef key : {"throughput_samples_per_s", "time_s", "simulated_time_s", "lower_bound_s", "gap", "memory_mb_per_stage", "plan"})
+      for (StringRef key : {"throughput_samples_per_s", "time_s", "simulated_time_s", "lower_bound_s", "gap", "memory_mb_per_stage", "plan", "plan_file"})
         json.attribute(key, nullptr);
     if (outcome.result) {
       json.attribute("search_seconds", outcome.seconds);

@@ -116,7 +116,7 @@ StringRef Reader::getName(StringRef key, ArrayRef<StringRef> known) {
 int64_t Reader::getWorldSize(std::optional<int64_t> given) {
   if (object.get("world_size")) {
     int64_t said = getInteger("world_size", 0, 1, maxRanks);
-    if (given && *given != said)
+    if (ok && given && *given != said)
       refuse("\"world_size\" is " + Twine(said) + "; wanted a plan for " + Twine(*given) + " ranks");
     return said;
   }
