@@ -81,25 +81,25 @@ std::optional<size_t> EndSearch::solveForm(size_t form) {
   return offer(choices);
 }
 
-/// What a choice of each stage takes, and the form that says so.
-std::pair<double, size_t> EndSearch::getTime(const std::vector<const StageChoice *> &choices) const {
-  std::pair<double, size_t> time(-infinity, 0);
-  for (auto [index, form] : enumerate(ArrayRef(problem.forms).take_front(all.numGiven))) {
-    double says = all.evaluateEnds(form, problem.ends[end]);
+/// What each form of the problem says of a choice of each stage. The largest is what they take.
+std::vector<double> EndSearch::getSays(ArrayRef<const StageChoice *> choices) const {
+  std::vector<double> says;
+  for (size_t form = 0; form < all.numGiven; ++form) {
+    says.push_back(all.evaluateEnds(problem.forms[form], problem.ends[end]));
     for (auto [stage, choice] : enumerate(choices))
-      says += choice->of(directionOf(index, stage));
-    if (says > time.first)
-      time = {says, index};
+      says.back() += choice->of(directionOf(form, stage));
   }
-  return time;
+  return says;
 }
 
 /// Takes a choice of each stage for the best if it is that. The form that says most of it.
-size_t EndSearch::offer(const std::vector<const StageChoice *> &choices) {
-  auto [time, form] = getTime(choices);
-  if (isRuledOut(time, best.time))
+size_t EndSearch::offer(ArrayRef<const StageChoice *> choices) {
+  std::vector<double> says = getSays(choices);
+  auto largest = std::max_element(says.begin(), says.end());
+  size_t form = static_cast<size_t>(largest - says.begin());
+  if (isRuledOut(*largest, best.time))
     return form;
-  best.time = time;
+  best.time = *largest;
   best.problem = number;
   best.best = Assignment{end, {}};
   for (auto [stage, choice] : enumerate(choices)) {

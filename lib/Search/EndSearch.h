@@ -26,13 +26,14 @@ private:
   double boundOf(size_t form) const;
   double getBound() const;
 
-  std::pair<double, size_t> getTime(const std::vector<const StageChoice *> &choices) const;
-  size_t offer(const std::vector<const StageChoice *> &choices);
+  std::vector<double> getSays(llvm::ArrayRef<const StageChoice *> choices) const;
+  size_t offer(llvm::ArrayRef<const StageChoice *> choices);
   bool solveStage(size_t stage, size_t direction, double threshold);
   std::optional<size_t> solveForm(size_t form);
   double relaxForm(const TimeForm &form) const;
   size_t addMixture(size_t start, llvm::ArrayRef<size_t> forms);
 
+  std::optional<StageChoice> exchange(size_t stage, const StageChoice &choice, size_t place, size_t other, int64_t blocks) const;
   bool improve(std::vector<StageChoice> &choices, std::vector<double> &says);
   void polish(size_t form);
 

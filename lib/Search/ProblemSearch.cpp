@@ -32,7 +32,7 @@ void ProblemSearch::prepare() {
   if (isPrepared)
     return;
   isPrepared = true;
-  moves = getCheapestMoves(problem);
+  const std::vector<std::vector<double>> moves = getCheapestMoves(problem);
   stages.resize(problem.getNumStages());
   for (size_t number = 0; number < problem.getNumStages(); ++number)
     stages[number].routes = listRoutes(problem, number, moves);

@@ -60,7 +60,6 @@ private:
   size_t numGiven = 0; ///< forms of the problem itself
   std::vector<Stage> stages;
   std::vector<size_t> directions; ///< numbers of directions by form and stage
-  std::vector<std::vector<double>> moves;
 };
 
 } // namespace galvatron::search

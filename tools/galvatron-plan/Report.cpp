@@ -39,7 +39,7 @@ p { margin: 4px 0 12px; max-width: 72ch; } .soft { color: var(--soft); font-size
 .key { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 8px 0; font-size: .85rem; } .key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; } td, th { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; } td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .axis { display: flex; justify-content: space-between; font-size: .75rem; color: var(--soft); } .scroll { overflow-x: auto; } svg { display: block; width: 100%; } .time svg { height: 26px; } .front { min-width: 460px; max-width: 720px; }
-.front text { font: 13px system-ui, sans-serif; fill: var(--soft); } code { font-size: .9em; white-space: nowrap; } dl { margin: 0; }
+.front text { font: 13px system-ui, sans-serif; fill: var(--soft); } code { font-size: .9em; white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; border-left: 3px solid var(--line); padding-left: 12px; }
 )";
 
